@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 RunState = Literal["running", "done", "failed", "crashed", "skipped"]
@@ -53,7 +53,11 @@ class InputRecord:
 
 @dataclass(frozen=True, slots=True)
 class OutputRecord:
-    """An output of a run; `version` is None for an exported file."""
+    """An output of a run; `version` is None for an exported file.
+
+    `rows_written`, `files` and `bytes` are this run's; the `table_…` ones are the whole table's after its commit, None
+    where the writer does not know them (`mlp catalog sync` reads them from the log).
+    """
 
     dataset: str
     uri: str
@@ -69,6 +73,9 @@ class OutputRecord:
     tags: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
     columns: tuple[ColumnRecord, ...] = ()
+    table_rows: int | None = None
+    table_files: int | None = None
+    table_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,22 +120,22 @@ class RunRecord:
 
 def run_from_dict(document: dict[str, Any]) -> RunRecord:  # Any: JSON
     """The record that `RunRecord.as_dict` wrote; keys that this release does not know are left out."""
-    nested = {
-        "inputs": InputRecord,
-        "steps": StepRecord,
-        "outputs": _output_from_dict,
-        "lineage": LineageEdge,
-    }
-    known = {name: value for name, value in document.items() if name in RunRecord.__dataclass_fields__}
-    for name, make in nested.items():
-        known[name] = tuple(make(**part) for part in document.get(name, ()))
+    known = _known(RunRecord, document)
+    for name, kind in (("inputs", InputRecord), ("steps", StepRecord), ("lineage", LineageEdge)):
+        known[name] = tuple(kind(**_known(kind, part)) for part in document.get(name, ()))
+    known["outputs"] = tuple(_output(part) for part in document.get("outputs", ()))
     known["tags"] = tuple(document.get("tags", ()))
     known["errors"] = tuple(document.get("errors", ()))
     return RunRecord(**known)
 
 
-def _output_from_dict(**document: Any) -> OutputRecord:  # Any: JSON
-    document["columns"] = tuple(ColumnRecord(**part) for part in document.get("columns", ()))
-    document["tags"] = tuple(document.get("tags", ()))
-    document["partition_by"] = tuple(document.get("partition_by", ()))
-    return OutputRecord(**document)
+def _output(document: dict[str, Any]) -> OutputRecord:  # Any: JSON
+    known = _known(OutputRecord, document)
+    known["columns"] = tuple(ColumnRecord(**_known(ColumnRecord, part)) for part in document.get("columns", ()))
+    known["tags"] = tuple(document.get("tags", ()))
+    known["partition_by"] = tuple(document.get("partition_by", ()))
+    return OutputRecord(**known)
+
+
+def _known(kind: type, document: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
+    return {field.name: document[field.name] for field in fields(kind) if field.name in document}
