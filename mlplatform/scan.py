@@ -6,7 +6,7 @@ their sizes, so the same scan gives the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ class DataFile:
 
     `partition` holds (column, text) pairs whose values are not in the file; None stands for null.
     `mtime_ns` is the file's change time when it was listed; None where the store has none or the file never changes.
+    `columns` names a CSV file's own columns in its own order; empty where they are those of the scan's schema.
     """
 
     uri: str
@@ -26,6 +27,7 @@ class DataFile:
     rows: int | None = None
     partition: tuple[tuple[str, str | None], ...] = ()
     mtime_ns: int | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class FileScan:
 
     `schema` holds the columns to be read, in order; those named in `partition_columns` come from `DataFile.partition`,
     not from the file. A column that a Parquet file lacks reads as null. No files means no rows.
+    `stored` pairs each column of the Parquet files with the DuckDB type it has there, where all files agree; None where
+    they do not, or nobody looked.
     """
 
     format: Literal["parquet", "csv", "json"]
@@ -66,6 +70,7 @@ class FileScan:
     partition_columns: tuple[str, ...] = ()
     csv: CsvOptions | None = None
     json: JsonOptions | None = None
+    stored: tuple[tuple[str, str], ...] | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -125,6 +130,7 @@ class Stream:
         dataset: the dataset's name, for datasets only.
         version: the pinned version, for Delta tables only.
         facts: further lines for `plan` (the CSV dialect that was found, …).
+        prune: the scan without files that hold no row for which all predicates hold; None where nothing can be left out.
     """
 
     scan: Scan
@@ -132,6 +138,7 @@ class Stream:
     dataset: str | None = None
     version: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    prune: Callable[[Sequence[Predicate]], Scan] | None = None
 
     @property
     def schema(self) -> Schema:

@@ -1,0 +1,31 @@
+"""Named transforms: each lowers to one SELECT tree over its inputs, and is no node of its own."""
+
+from __future__ import annotations
+
+from mlplatform.errors import assert_never
+from mlplatform.plan.transforms import asof_join, dedupe, join, query, sql, union
+from mlplatform.plan.transforms.lowering import Context, Lowered
+from mlplatform.spec.model import AsofJoinStep, DedupeStep, JoinStep, QueryStep, SqlStep, UnionStep
+
+SqlOperator = QueryStep | SqlStep | JoinStep | UnionStep | DedupeStep | AsofJoinStep
+
+
+def lower(operator: SqlOperator, context: Context) -> Lowered:
+    """The SELECT tree of an operator.
+
+    Raises: PlanError, or a group of them, at the places in the spec.
+    """
+    match operator:
+        case QueryStep():
+            return query.lower(operator, context)
+        case SqlStep():
+            return sql.lower(operator, context)
+        case JoinStep():
+            return join.lower(operator, context)
+        case UnionStep():
+            return union.lower(operator, context)
+        case DedupeStep():
+            return dedupe.lower(operator, context)
+        case AsofJoinStep():
+            return asof_join.lower(operator, context)
+    assert_never(operator)

@@ -1,0 +1,220 @@
+"""The embedded engine: fused SQL over pinned files, Parquet written by DuckDB, Python functions streamed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from sqlglot import exp
+
+from mlplatform.catalog.records import StepRecord
+from mlplatform.engines.base import Capabilities, EngineReport, Limits, Watch, WriteTarget, Written
+from mlplatform.engines.duckdb.fuse import fused, materialised
+from mlplatform.engines.duckdb.read import relation, source_error
+from mlplatform.engines.duckdb.session import connect, run_error, writing
+from mlplatform.engines.duckdb.write import copy_statement, written
+from mlplatform.engines.functions import apply, load_function
+from mlplatform.errors import PlatformError, SourceError, repr_name
+from mlplatform.plan.nodes import CheckedPlan, Function, Query, Source, upstream
+from mlplatform.scan import FileScan
+from mlplatform.types import quoted, to_arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_BATCH_ROWS = 65_536
+_POLL_S = 0.2
+
+
+class DuckDBEngine:
+    """Runs a plan in this process."""
+
+    def capabilities(self) -> Capabilities:
+        """Runs on one machine; needs nothing but the base install."""
+        return Capabilities("duckdb", is_distributed=False)
+
+    def run(self, plan: CheckedPlan, targets: Sequence[WriteTarget], limits: Limits, watch: Watch) -> EngineReport:
+        """Write every target; see the port."""
+        functions = _functions(plan, [plan.sinks[target.sink].input for target in targets])
+        with connect(limits) as connection:
+            job = _Job(connection, plan, watch, functions)
+            stored = materialised(plan, [target.sink for target in targets])
+            job.open_sources([plan.sinks[target.sink].input for target in targets], stored)
+            job.store(stored)
+            return EngineReport({target.sink: job.write(target, stored) for target in targets}, tuple(job.records))
+
+    def preview(self, plan: CheckedPlan, node: str, limits: Limits, *, limit: int | None = None) -> pa.Table:
+        """Rows of a node; see the port."""
+        from mlplatform.engines.base import NoWatch
+
+        with connect(limits) as connection:
+            job = _Job(connection, plan, NoWatch(), _functions(plan, [node]))
+            stored = {name for name in upstream(plan, [node]) if isinstance(plan.nodes[name], Function)}
+            job.open_sources([node], stored)
+            job.store(stored)
+            tree = fused(plan, node, stored)
+            if limit is not None:
+                tree = exp.select("*").from_(tree.subquery("rows", copy=False)).limit(limit)
+            with job.running(f"reading {repr_name(node)}", [node]):
+                table = connection.sql(tree.sql("duckdb")).to_arrow_table()
+            return table.cast(to_arrow_schema(plan.nodes[node].schema))
+
+    def render(self, plan: CheckedPlan) -> str:
+        """The statements in the order in which they would run."""
+        stored = materialised(plan, list(plan.sinks))
+        parts = []
+        for name in upstream(plan, [sink.input for sink in plan.sinks.values()]):
+            node = plan.nodes[name]
+            if isinstance(node, Source):
+                kind = "TABLE" if name in stored else "VIEW"
+                parts.append(f"CREATE {kind} {quoted(name)} AS\n{relation(node.scan).sql('duckdb', pretty=True)};")
+            elif isinstance(node, Function):
+                parts.append(f"-- step {name}: {node.function} from {node.input}, streamed, into a table")
+            elif name in stored:
+                parts.append(f"CREATE TABLE {quoted(name)} AS\n{fused(plan, name, stored).sql('duckdb', pretty=True)};")
+        for sink in plan.sinks.values():
+            parts.append(f"-- output {sink.name}\n{fused(plan, sink.input, stored).sql('duckdb', pretty=True)};")
+        return "\n\n".join(parts)
+
+
+def _functions(plan: CheckedPlan, names: list[str]) -> dict[str, Callable[..., Any]]:  # Any: the user's own signature
+    """The user's functions, loaded before any row is read."""
+    nodes = [plan.nodes[name] for name in upstream(plan, names)]
+    return {node.name: load_function(node) for node in nodes if isinstance(node, Function)}
+
+
+class _Job:
+    """One run on one connection."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        plan: CheckedPlan,
+        watch: Watch,
+        functions: dict[str, Callable[..., Any]],  # Any: the user's own signature
+    ) -> None:
+        self.connection, self.plan, self.watch, self.functions = connection, plan, watch, functions
+        self.records: list[StepRecord] = []
+
+    def open_sources(self, names: list[str], stored: Collection[str]) -> None:
+        """Sources as views over their pinned files, or as tables where text would be parsed twice."""
+        for name in upstream(self.plan, names):
+            node = self.plan.nodes[name]
+            if isinstance(node, Source):
+                _check_unchanged(node)
+                kind = "TABLE" if name in stored else "VIEW"
+                with self.running(f"reading source {repr_name(name)}", [name]):
+                    self.connection.execute(f"CREATE {kind} {quoted(name)} AS {relation(node.scan).sql('duckdb')}")
+
+    def store(self, stored: Collection[str]) -> None:
+        """Shared steps and functions, each into a table, in plan order."""
+        for name, node in self.plan.nodes.items():
+            if name not in stored or isinstance(node, Source):
+                continue
+            self.watch.started(name)
+            started = time.perf_counter()
+            with self.running(f"running step {repr_name(name)}", [name]):
+                rows = self._function(node, stored) if isinstance(node, Function) else self._table(node, stored)
+            seconds = time.perf_counter() - started
+            self.records.append(StepRecord(name, "python" if isinstance(node, Function) else node.kind, rows, seconds))
+            self.watch.finished(name, rows, seconds)
+
+    def _table(self, node: Query, stored: Collection[str]) -> int:
+        tree = fused(self.plan, node.name, [name for name in stored if name != node.name])
+        count = self.connection.execute(f"CREATE TABLE {quoted(node.name)} AS {tree.sql('duckdb')}").fetchone()
+        return int(count[0]) if count is not None else 0
+
+    def _function(self, node: Function, stored: Collection[str]) -> int:
+        """Input streams out of one cursor, through the function, into a table by another."""
+        import pyarrow as pa
+
+        reading = self.connection.cursor()
+        failure: list[PlatformError] = []
+
+        def guarded() -> Iterator[pa.RecordBatch]:
+            try:
+                batches = reading.sql(fused(self.plan, node.input, stored).sql("duckdb")).to_arrow_reader(_BATCH_ROWS)
+                yield from apply(node, self.functions[node.name], batches)
+            except PlatformError as error:
+                failure.append(error)
+                raise
+
+        stream = pa.RecordBatchReader.from_batches(to_arrow_schema(node.schema), guarded())
+        try:
+            self.connection.register("_mlp_stream", stream)
+            select = exp.select(*(exp.column(name, quoted=True) for name in node.schema.names)).from_("_mlp_stream")
+            count = self.connection.execute(f"CREATE TABLE {quoted(node.name)} AS {select.sql('duckdb')}").fetchone()
+        except Exception as error:  # boundary: the user's function inside DuckDB's call
+            if failure:
+                raise failure[0] from failure[0].__cause__
+            raise error
+        finally:
+            self.connection.unregister("_mlp_stream")
+            reading.close()
+        return int(count[0]) if count is not None else 0
+
+    def write(self, target: WriteTarget, stored: Collection[str]) -> Written:
+        """The rows of one sink as files."""
+        self.watch.started(target.sink)
+        started = time.perf_counter()
+        sink = self.plan.sinks[target.sink]
+        with self.running(writing(target.sink), [sink.input]):
+            self.connection.execute(f"SET preserve_insertion_order = {str(target.single_file is not None).lower()}")
+            statement = copy_statement(fused(self.plan, sink.input, stored), target)
+            result = written(self.connection.execute(statement).fetchall(), target)
+        self.watch.finished(target.sink, result.rows, time.perf_counter() - started)
+        return result
+
+    @contextmanager
+    def running(self, what: str, names: list[str]) -> Iterator[None]:
+        """Progress while a statement runs; its errors as ours."""
+        done = threading.Event()
+        poll = threading.Thread(target=self._poll, args=(done,), daemon=True)
+        poll.start()
+        try:
+            yield
+        except duckdb.Error as error:
+            raise self._error(error, what, names) from error
+        except OSError as error:
+            raise run_error(error, what) from error
+        finally:
+            done.set()
+            poll.join()
+
+    def _poll(self, done: threading.Event) -> None:
+        while not done.wait(_POLL_S):
+            self.watch.progress(self.connection.query_progress())
+
+    def _error(self, error: duckdb.Error, what: str, names: list[str]) -> PlatformError:
+        for name in upstream(self.plan, names):
+            node = self.plan.nodes[name]
+            if isinstance(node, Source) and isinstance(node.scan, FileScan):
+                found = source_error(error, node.scan, node.at)
+                if found is not None:
+                    return found
+        return run_error(error, what)
+
+
+def _check_unchanged(node: Source) -> None:
+    """A file that changed since it was listed would give other rows than the plan said.
+
+    Raises: SourceError E_SOURCE_CHANGED, E_FILE_MISSING.
+    """
+    from pathlib import Path
+
+    for file in node.scan.files if isinstance(node.scan, FileScan) else ():
+        if file.mtime_ns is None or "://" in file.uri:
+            continue
+        try:
+            now = Path(file.uri).stat()
+        except FileNotFoundError as error:
+            raise SourceError(
+                "E_FILE_MISSING", f"{file.uri} of source {repr_name(node.name)} is gone", at=node.at
+            ) from error
+        if (now.st_mtime_ns, now.st_size) != (file.mtime_ns, file.size_bytes):
+            raise SourceError("E_SOURCE_CHANGED", f"{file.uri} changed after the plan was made", at=node.at, transient=True,
+                              hint="run again when it is complete")  # fmt: skip

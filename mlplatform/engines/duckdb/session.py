@@ -1,0 +1,83 @@
+"""A DuckDB connection with the settings that decide results, and its errors as ours."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+
+from mlplatform.engines.base import Limits
+from mlplatform.errors import EngineError, PlatformError, SinkError, SourceError, repr_name
+
+
+@contextmanager
+def connect(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory database that spills to the limits' folder; UTC, no downloads, row order free."""
+    limits.temp_folder.mkdir(parents=True, exist_ok=True)
+    connection = duckdb.connect(":memory:", config=_settings(limits))
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _settings(limits: Limits) -> dict[str, str | int]:
+    settings: dict[str, str | int] = {
+        "temp_directory": str(limits.temp_folder),
+        "preserve_insertion_order": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        **limits.options,
+    }
+    if limits.memory_bytes is not None:
+        settings["memory_limit"] = f"{limits.memory_bytes}B"
+    if limits.threads is not None:
+        settings["threads"] = limits.threads
+    return settings
+
+
+def run_error(error: Exception, what: str) -> PlatformError:
+    """What DuckDB raised while running `what`, as an error that says what to do.
+
+    Reading faults are told apart before this is called; here are memory, disk, casts, overflow and the rest.
+    """
+    message = str(error)
+    text = re.sub(r"^[A-Za-z ]+ Error: ", "", message.split("\n")[0])
+    if _is_disk_full(error, message):
+        return SinkError("E_DISK_FULL", f"no space left while {what}", notes=[text],
+                         hint="free space, or set `engine: {duckdb: {temp_directory: …}}` to a larger disk")  # fmt: skip
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return EngineError("E_MEMORY", f"the memory limit was reached while {what}", notes=[text],
+                           hint="raise memory_limit, or lower threads")  # fmt: skip
+    if isinstance(error, duckdb.InterruptException):
+        return EngineError("E_INTERRUPTED", f"stopped while {what}")
+    if isinstance(error, duckdb.OutOfRangeException) or "out of range" in message or "verflow" in message:
+        return EngineError("E_OVERFLOW", f"a number does not fit its type while {what}: {text}",
+                           hint="cast to a wider type before the arithmetic")  # fmt: skip
+    if isinstance(error, duckdb.ConversionException):
+        return EngineError("E_CAST", f"a value cannot be cast while {what}: {text}",
+                           hint="use try_cast, or filter such rows first")  # fmt: skip
+    if isinstance(error, duckdb.IOException | duckdb.HTTPException):
+        return SourceError("E_FILE_UNREADABLE", f"reading or writing failed while {what}: {text}")
+    if isinstance(error, duckdb.PermissionException):
+        return SinkError("E_PERMISSION", f"not allowed while {what}: {text}")
+    return EngineError("E_ENGINE", f"DuckDB failed while {what}: {text}")
+
+
+def _is_disk_full(error: Exception, message: str) -> bool:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (
+        full
+        or "No space left on device" in message
+        or "disk quota" in message.lower()
+        or "max_temp_directory_size" in message
+    )
+
+
+def writing(sink: str) -> str:
+    """The words for the work on a sink."""
+    return f"writing {repr_name(sink)}"

@@ -1,0 +1,73 @@
+"""Rows to files: the COPY statement of a target, and what it wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlglot import exp
+
+from mlplatform.engines.base import WriteTarget, Written
+from mlplatform.tables.commit import WrittenFile
+from mlplatform.types import parse_type, quoted, to_duckdb
+
+# Large enough that a reader opens few files, small enough that a rewrite of one costs little.
+FILE_SIZE = "512MB"
+
+
+def copy_statement(rows: exp.Query, target: WriteTarget) -> str:
+    """COPY with the target's columns in order, each in the type that the table has."""
+    select = exp.select(*(_value(item.source, item.type, item.name) for item in target.columns))
+    query = select.from_(rows.subquery("rows", copy=False)).sql("duckdb")
+    place = target.single_file if target.single_file is not None else target.folder
+    return f"COPY ({query}) TO {_text(str(place))} ({', '.join(_options(target))})"
+
+
+def _value(source: str | None, kind: str, name: str) -> exp.Expression:
+    target = exp.DataType.build(to_duckdb(parse_type(kind)), dialect="duckdb")
+    value: exp.Expression = exp.column(source, quoted=True) if source is not None else exp.null()
+    return exp.alias_(exp.cast(value, target), name, quoted=True)
+
+
+def _options(target: WriteTarget) -> list[str]:
+    if target.format == "csv":
+        return ["FORMAT csv", "HEADER true"]
+    if target.format == "json":
+        lines = target.single_file is not None and ".json" not in target.single_file.name
+        return ["FORMAT json"] if lines else ["FORMAT json", "ARRAY true"]
+    if target.single_file is not None:
+        return ["FORMAT parquet", "RETURN_STATS"]
+    layout = (
+        f"PARTITION_BY ({', '.join(map(quoted, target.partition_by))})"
+        if target.partition_by
+        else f"FILE_SIZE_BYTES '{FILE_SIZE}'"
+    )
+    return [
+        "FORMAT parquet",
+        "RETURN_STATS",
+        "APPEND",
+        f"FILENAME_PATTERN {_text(target.file_stem + '-{uuid}')}",
+        layout,
+    ]
+
+
+def written(rows: Sequence[tuple[Any, ...]], target: WriteTarget) -> Written:  # Any: DuckDB's result row
+    """The files that a COPY wrote; files without rows are removed."""
+    if target.format != "parquet" and target.single_file is not None:
+        size = target.single_file.stat().st_size
+        return Written((), int(rows[0][0]), size)
+    files: list[WrittenFile] = []
+    for name, count, size, _footer, stats, keys, *_ in rows:
+        path = Path(name)
+        if count == 0 and target.single_file is None:
+            path.unlink()
+            continue
+        files.append(
+            WrittenFile(path.relative_to(target.folder).as_posix(), size, count, dict(keys or {}), stats or {})
+        )
+    return Written(tuple(files), sum(file.rows for file in files), sum(file.size_bytes for file in files))
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,155 @@
+"""User functions: found, called batch by batch, their results held to the declared schema. The same on every engine."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mlplatform.errors import PlatformError, UserCodeError, did_you_mean, repr_name
+from mlplatform.plan.nodes import Function
+from mlplatform.types import from_arrow, to_arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Batches = Iterator["pa.RecordBatch"]
+
+
+def load_function(node: Function) -> Callable[..., Any]:  # Any: the user's own signature
+    """The function or class that a step names; its module is looked for in the spec's folder first.
+
+    Raises: UserCodeError E_FUNCTION.
+    """
+    module_name, _, attribute = str(node.function).partition(":")
+    module = _import(module_name, node)
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise UserCodeError("E_FUNCTION", f"module {repr_name(module_name)} has no {repr_name(attribute)}",
+                            at=node.function.at, hint=did_you_mean(attribute, vars(module)))  # fmt: skip
+    if not callable(found) or (inspect.isclass(found) and not callable(getattr(found, "process", None))):
+        raise UserCodeError("E_FUNCTION", f"{repr_name(str(node.function))} is neither a function nor a class with `process`",
+                            at=node.function.at)  # fmt: skip
+    return found  # type: ignore[no-any-return]  # a user's object
+
+
+def _import(name: str, node: Function) -> ModuleType:
+    added = node.folder not in sys.path
+    if added:
+        sys.path.insert(0, node.folder)
+    try:
+        return importlib.import_module(name)
+    except Exception as error:  # boundary: the user's module
+        raise UserCodeError("E_FUNCTION", f"module {repr_name(name)} cannot be imported: {type(error).__name__}: {error}",
+                            at=node.function.at, hint="put it beside the spec, or install it",
+                            notes=_user_frames(error)) from error  # fmt: skip
+    finally:
+        if added:
+            sys.path.remove(node.folder)
+
+
+def apply(node: Function, function: Callable[..., Any], batches: Batches) -> Batches:
+    """The function's batches, in the declared schema.
+
+    A function gets one RecordBatch and gives one (or several, or none); one whose first parameter is named `batches`, or
+    is annotated as an iterator, gets the stream. A class is made once, `setup` is called once, `process` gets batches.
+
+    Raises: UserCodeError E_USER_CODE when it raises, or gives other columns or types than declared.
+    """
+    schema = to_arrow_schema(node.schema)
+    try:
+        for result in _results(function, batches):
+            yield from _conformed(result, schema, node)
+    except PlatformError:
+        raise
+    except Exception as error:  # boundary: the user's function
+        raise UserCodeError("E_USER_CODE", f"{node.function} raised {type(error).__name__}: {error}", at=node.function.at,
+                            notes=_user_frames(error)) from error  # fmt: skip
+
+
+def _results(function: Callable[..., Any], batches: Batches) -> Iterator[Any]:  # Any: what the user returns
+    if inspect.isclass(function):
+        worker = function()
+        if callable(getattr(worker, "setup", None)):
+            worker.setup()
+        function = worker.process
+    if _takes_stream(function):
+        yield from function(batches)
+        return
+    for batch in batches:
+        yield function(batch)
+
+
+def _takes_stream(function: Callable[..., Any]) -> bool:
+    parameters = list(inspect.signature(function).parameters.values())
+    if not parameters:
+        return False
+    annotation = str(parameters[0].annotation)
+    return parameters[0].name == "batches" or "Iterator" in annotation or "Iterable" in annotation
+
+
+def _conformed(result: Any, schema: pa.Schema, node: Function) -> Batches:  # Any: what the user returned
+    import pyarrow as pa
+
+    if result is None:
+        return
+    if isinstance(result, pa.Table):
+        result = result.to_batches()
+    elif isinstance(result, pa.RecordBatch):
+        result = [result]
+    if not isinstance(result, Iterable):
+        raise _wrong(node, f"returned {type(result).__name__}, not a RecordBatch")
+    for batch in result:
+        if not isinstance(batch, pa.RecordBatch | pa.Table):
+            raise _wrong(node, f"returned {type(batch).__name__}, not a RecordBatch")
+        for part in batch.to_batches() if isinstance(batch, pa.Table) else [batch]:
+            yield _cast(part, schema, node)
+
+
+def _cast(batch: pa.RecordBatch, schema: pa.Schema, node: Function) -> pa.RecordBatch:
+    """The batch with the declared columns in order; only lossless differences of Arrow's encodings are bridged."""
+    import pyarrow as pa
+
+    names, wanted = list(batch.schema.names), list(schema.names)
+    if sorted(names) != sorted(wanted):
+        missing = [name for name in wanted if name not in names]
+        extra = [name for name in names if name not in wanted]
+        parts = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"adds {', '.join(extra)}"] * bool(extra)
+        raise _wrong(node, f"returned other columns than declared: {'; '.join(parts) or 'a column stands twice'}")
+    arrays = []
+    for field in schema:
+        array = batch.column(names.index(field.name))
+        if array.type != field.type:
+            array = _bridge(array, field, node)
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _bridge(array: pa.Array, field: pa.Field, node: Function) -> pa.Array:
+    import pyarrow as pa
+
+    same = from_arrow(array.type, what=f"column {repr_name(field.name)}") == from_arrow(field.type)
+    if not (same or pa.types.is_null(array.type)):
+        raise _wrong(node, f"returned column {repr_name(field.name)} as {array.type}, declared {field.type}")
+    try:
+        return array.cast(field.type)
+    except pa.ArrowInvalid as error:
+        raise _wrong(
+            node, f"returned column {repr_name(field.name)} that does not fit {field.type}: {error}"
+        ) from error
+
+
+def _wrong(node: Function, what: str) -> UserCodeError:
+    return UserCodeError("E_USER_CODE", f"{node.function} {what}", at=node.function.at,
+                         notes=[f"declared by step {repr_name(node.name)}: {node.schema}"])  # fmt: skip
+
+
+def _user_frames(error: BaseException) -> list[str]:
+    """The lines of the user's code on the way to an error, innermost last."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "mlplatform" not in frame.filename and "importlib" not in frame.filename]
+    return [f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in ours[-3:]]

@@ -1,0 +1,219 @@
+"""Column-level lineage: which columns of the sources each column of a step depends on, and how.
+
+Read from the checked trees alone, so it exists before the first run and is the same on every engine. Kinds and subtypes
+are those of OpenLineage's columnLineage facet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, build_scope
+
+from mlplatform.plan.nodes import CheckedPlan, Function, Node, Query, Source
+from mlplatform.types import Schema, to_duckdb
+
+Subtype = Literal[
+    "identity", "transformation", "aggregation", "join", "filter", "group_by", "sort", "window", "conditional"
+]
+_DIRECT = ("identity", "transformation", "aggregation")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Origin:
+    """A column of an input and the way in which a column depends on it; `opaque` = through a Python function."""
+
+    input: str
+    column: str
+    subtype: str
+    opaque: bool = False
+
+    @property
+    def is_direct(self) -> bool:
+        """True when the value itself flows, False when it only decides which rows or groups there are."""
+        return self.subtype in _DIRECT
+
+
+Lineage = dict[str, frozenset[Origin]]
+
+
+def plan_lineage(plan: CheckedPlan) -> dict[str, Lineage]:
+    """For each node of the plan: column → columns of the plan's sources."""
+    found: dict[str, Lineage] = {}
+    for name, node in plan.nodes.items():
+        if isinstance(node, Source):
+            found[name] = {column.name: frozenset({Origin(name, column.name, "identity")}) for column in node.schema}
+        else:
+            found[name] = {
+                column: frozenset(_composed(origins, found))
+                for column, origins in step_lineage(node, plan.nodes).items()
+            }
+    return found
+
+
+def step_lineage(node: Query | Function, nodes: Mapping[str, Node]) -> Lineage:
+    """column → columns of the step's own inputs."""
+    schemas = {name: nodes[name].schema for name in node.inputs}
+    if isinstance(node, Function):
+        return _opaque(node.schema, schemas)
+    try:
+        tree = qualify(
+            node.tree.copy(), schema=_sqlglot_schema(schemas), dialect="duckdb", validate_qualify_columns=False,
+            infer_schema=True, quote_identifiers=False,
+        )  # fmt: skip
+        scope = build_scope(tree)
+    except SqlglotError:
+        return _opaque(node.schema, schemas)
+    if scope is None:
+        return _opaque(node.schema, schemas)
+    outputs = list(_Resolver(schemas).outputs(scope).values())
+    return (
+        dict(zip(node.schema.names, outputs, strict=False))
+        if len(outputs) == len(node.schema)
+        else _opaque(node.schema, schemas)
+    )
+
+
+def _opaque(schema: Schema, inputs: Mapping[str, Schema]) -> Lineage:
+    every = frozenset(
+        Origin(name, column.name, "transformation", opaque=True) for name, one in inputs.items() for column in one
+    )
+    return dict.fromkeys(schema.names, every)
+
+
+def _sqlglot_schema(schemas: Mapping[str, Schema]) -> dict[str, dict[str, str]]:
+    return {name: {column.name: to_duckdb(column.type) for column in schema} for name, schema in schemas.items()}
+
+
+def _composed(origins: Iterable[Origin], before: Mapping[str, Lineage]) -> Iterator[Origin]:
+    for origin in origins:
+        for earlier in before[origin.input].get(origin.column, ()):
+            yield Origin(
+                earlier.input,
+                earlier.column,
+                _stronger(origin.subtype, earlier.subtype),
+                origin.opaque or earlier.opaque,
+            )
+
+
+def _stronger(later: str, earlier: str) -> str:
+    """The way of a path of two: indirect anywhere stays indirect, then aggregation over transformation over identity."""
+    if earlier not in _DIRECT:
+        return earlier
+    if later not in _DIRECT:
+        return later
+    return max(later, earlier, key=_DIRECT.index)
+
+
+class _Resolver:
+    """Resolves the columns of nested scopes to columns of the tables they read; each scope once."""
+
+    def __init__(self, schemas: Mapping[str, Schema]) -> None:
+        self._names = {
+            name: {column.name.lower(): column.name for column in schema} for name, schema in schemas.items()
+        }
+        self._done: dict[int, Lineage] = {}
+
+    def outputs(self, scope: Scope) -> Lineage:
+        """Output column → origins, for a query's scope."""
+        known = self._done.get(id(scope))
+        if known is None:
+            known = self._set_operation(scope) if scope.union_scopes else self._select(scope)
+            self._done[id(scope)] = known
+        return known
+
+    def _set_operation(self, scope: Scope) -> Lineage:
+        left, right = (self.outputs(part) for part in scope.union_scopes)
+        paired = zip(left.items(), right.values(), strict=False)
+        return {name: origins | other for (name, origins), other in paired}
+
+    def _select(self, scope: Scope) -> Lineage:
+        select = scope.expression
+        if not isinstance(select, exp.Select):
+            return {}
+        indirect = self._indirect(scope, select)
+        return {item.alias_or_name: frozenset(self._value(item, scope)) | indirect for item in select.expressions}
+
+    def _value(self, item: exp.Expr, scope: Scope) -> Iterator[Origin]:
+        inner = item.unalias()
+        subtype = "identity" if isinstance(inner, exp.Column) else "transformation"
+        if inner.find(exp.AggFunc) is not None:
+            subtype = "aggregation"
+        decided = {id(node) for window in inner.find_all(exp.Window) for node in _window_keys(window)}
+        for node in _columns(inner):
+            for origin in self._column(node, scope):
+                way = "window" if id(node) in decided else subtype
+                yield Origin(origin.input, origin.column, _stronger(way, origin.subtype), origin.opaque)
+        for query in _queries(inner):
+            yield from self._nested(query, scope, subtype)
+
+    def _indirect(self, scope: Scope, select: exp.Select) -> frozenset[Origin]:
+        clauses: list[tuple[str, exp.Expr | None]] = [
+            ("filter", select.args.get("where")),
+            ("filter", select.args.get("having")),
+            ("window", select.args.get("qualify")),
+            ("group_by", select.args.get("group")),
+            ("sort", select.args.get("order") if select.args.get("limit") is not None else None),
+            *(("join", join.args.get("on")) for join in select.args.get("joins") or ()),
+        ]
+        found: set[Origin] = set()
+        for subtype, clause in clauses:
+            if clause is not None:
+                for node in _columns(clause):
+                    found.update(
+                        Origin(o.input, o.column, _stronger(subtype, o.subtype), o.opaque)
+                        for o in self._column(node, scope)
+                    )
+                for query in _queries(clause):
+                    found.update(self._nested(query, scope, subtype))
+        for source in scope.sources.values():
+            if isinstance(source, Scope):
+                found.update(o for origins in self.outputs(source).values() for o in origins if not o.is_direct)
+        return frozenset(found)
+
+    def _column(self, node: exp.Column, scope: Scope) -> Iterable[Origin]:
+        source = scope.sources.get(node.table)
+        if source is None and scope.parent is not None:
+            return self._column(node, scope.parent)
+        if isinstance(source, Scope):
+            return self._of(self.outputs(source), node.name)
+        if isinstance(source, exp.Table):
+            columns = self._names.get(source.name, {})
+            return [Origin(source.name, columns.get(node.name.lower(), node.name), "identity")]
+        return ()
+
+    @staticmethod
+    def _of(outputs: Lineage, name: str) -> Iterable[Origin]:
+        lowered = name.lower()
+        return next((origins for column, origins in outputs.items() if column.lower() == lowered), frozenset())
+
+    def _nested(self, query: exp.Query, scope: Scope, subtype: str) -> Iterator[Origin]:
+        for inner in scope.subquery_scopes:
+            if inner.expression is query or inner.expression is query.unnest():
+                for origins in self.outputs(inner).values():
+                    for origin in origins:
+                        yield Origin(origin.input, origin.column, _stronger(subtype, origin.subtype), origin.opaque)
+
+
+def _columns(tree: exp.Expr) -> Iterator[exp.Column]:
+    """Columns of an expression, those of nested queries left out."""
+    for node in tree.walk(prune=lambda node: isinstance(node, exp.Query)):
+        if isinstance(node, exp.Column):
+            yield node
+
+
+def _queries(tree: exp.Expr) -> Iterator[exp.Query]:
+    for node in tree.walk(prune=lambda node: isinstance(node, exp.Query)):
+        if isinstance(node, exp.Query):
+            yield node
+
+
+def _window_keys(window: exp.Window) -> Iterator[exp.Expr]:
+    for part in [*(window.args.get("partition_by") or ()), window.args.get("order")]:
+        if part is not None:
+            yield from part.find_all(exp.Column)

@@ -1,0 +1,71 @@
+"""The portable subset: which functions a spec may use, and the rewrites that pin types.
+
+The one place that knows where engines differ. A function that reads files, the clock, the session or chance has no
+portable meaning: a run could not be repeated.
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from mlplatform.errors import PlanError
+from mlplatform.plan.places import word_span
+from mlplatform.spec.located import Located
+
+_CLOCK = "a run can be repeated, so nothing reads the clock; use ${run.started_at} or a parameter"
+_CHANCE = "a run can be repeated, so nothing is random; hash a key instead, as in sha256(id)"
+_OUTSIDE = "files and networks are read by sources only; declare one under `sources`"
+_SESSION = "a spec sees nothing of the session it runs in"
+
+FORBIDDEN: dict[str, str] = {
+    **dict.fromkeys(
+        ("now", "today", "current_timestamp", "current_date", "current_time", "localtime", "localtimestamp",
+         "get_current_timestamp", "transaction_timestamp", "get_current_time", "current_localtimestamp",
+         "current_localtime", "utc_timestamp", "utc_date", "utc_time"), _CLOCK),
+    **dict.fromkeys(
+        ("random", "rand", "setseed", "uuid", "gen_random_uuid", "uuidv4", "uuidv7", "hash", "nextval", "currval"),
+        _CHANCE),
+    **dict.fromkeys(
+        ("read_parquet", "parquet_scan", "read_csv", "read_csv_auto", "read_json", "read_json_auto", "read_ndjson",
+         "read_ndjson_auto", "read_json_objects", "read_ndjson_objects", "read_json_objects_auto", "read_text",
+         "read_blob", "glob", "sniff_csv", "delta_scan", "iceberg_scan", "sqlite_scan", "postgres_scan",
+         "postgres_query", "mysql_scan", "parquet_metadata", "parquet_schema", "parquet_file_metadata",
+         "parquet_kv_metadata", "parquet_bloom_probe", "arrow_scan", "pandas_scan", "query", "query_table",
+         "read_duckdb", "st_read", "read_xlsx"), _OUTSIDE),
+    **dict.fromkeys(
+        ("getenv", "current_setting", "current_database", "current_schema", "current_schemas", "current_user",
+         "current_role", "session_user", "user", "version", "txid_current", "pg_typeof", "current_query",
+         "in_search_path", "getvariable", "write_log", "error", "add_parquet_key", "current_connection_id",
+         "current_query_id", "current_transaction_id"), _SESSION),
+}  # fmt: skip
+_FORBIDDEN_NODES: tuple[type[exp.Expr], ...] = (
+    exp.DDL, exp.DML, exp.Command, exp.Pragma, exp.Into, exp.TableSample, exp.Set, exp.Use, exp.Copy, exp.Attach,
+    exp.Detach, exp.Drop, exp.Alter,
+)  # fmt: skip
+
+
+def check_portable(tree: exp.Expr, text: Located) -> None:
+    """Refuse what has no repeatable, engine-neutral meaning.
+
+    Raises: PlanError E_SQL_FORBIDDEN at the function's place.
+    """
+    for node in tree.walk():
+        if isinstance(node, _FORBIDDEN_NODES) and not isinstance(node, exp.Query):
+            raise _forbidden(node.key.upper(), "a step is a SELECT and nothing else", text)
+        if isinstance(node, exp.Func | exp.Table):
+            name = _function_name(node)
+            if name in FORBIDDEN:
+                raise _forbidden(f"{name}()", FORBIDDEN[name], text)
+
+
+def _function_name(node: exp.Expr) -> str:
+    if isinstance(node, exp.Table):
+        return "read_text" if isinstance(node.this, exp.Literal) else ""
+    if isinstance(node, exp.Anonymous):
+        return str(node.this).lower()
+    return str(node.sql_name()).lower() if isinstance(node, exp.Func) else ""
+
+
+def _forbidden(what: str, why: str, text: Located) -> PlanError:
+    at = word_span(what.removesuffix("()"), [text]) or text.at
+    return PlanError("E_SQL_FORBIDDEN", f"{what} cannot stand in a step", at=at, hint=why)

@@ -1,0 +1,84 @@
+"""Canonical text and row hash (docs/mining.md M14): equal rows give equal bytes on every engine."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from mlplatform.plan.transforms.lowering import column
+from mlplatform.types import DataType, Decimal, List, Map, Scalar, Schema, Struct, to_duckdb
+
+_NAN = "7ff8000000000000"
+
+
+def row_hash(schema: Schema, side: str | None = None) -> exp.Expression:
+    """sha256, in hex, of `name=text` over all columns sorted by name, joined by `|`."""
+    parts = [
+        exp.Concat(expressions=[_text(f"{item.name}="), encoded(column(item.name, side), item.type)])
+        for item in sorted(schema, key=lambda item: item.name)
+    ]
+    return exp.func("sha256", _joined(parts))
+
+
+def encoded(value: exp.Expression, kind: DataType) -> exp.Expression:
+    """The canonical text of a value; null is `~`."""
+    return exp.func("coalesce", _not_null(value, kind), _text("~"))
+
+
+def _not_null(value: exp.Expression, kind: DataType) -> exp.Expression:
+    match kind:
+        case Scalar("string"):
+            return _escaped(value)
+        case Scalar("float") | Scalar("double"):
+            return _float_bits(value)
+        case Scalar("timestamp") | Scalar("timestamp_ntz"):
+            return _varchar(exp.func("epoch_us", value))
+        case Scalar("binary"):
+            return exp.func("lower", exp.func("hex", value))
+        case List(element):
+            body = exp.func("list_transform", value, _lambda(element))
+            return exp.Concat(expressions=[_text("["), exp.func("array_to_string", body, _text("|")), _text("]")])
+        case Struct(fields):
+            parts = [encoded(exp.func("struct_extract", value.copy(), _text(name)), part) for name, part in fields]
+            whole = exp.Concat(expressions=[_text("{"), _joined(parts), _text("}")])
+            return exp.Case(ifs=[exp.If(this=value.copy().is_(exp.null()).not_(), true=whole)])
+        case Map(key, item):
+            entries = List(Struct((("key", key), ("value", item))))
+            return _not_null(exp.func("list_sort", exp.func("map_entries", value)), entries)
+        case Scalar() | Decimal():
+            return _varchar(value)
+
+
+def _escaped(value: exp.Expression) -> exp.Expression:
+    body: exp.Expression = value
+    for plain, escaped in (("\\", "\\\\"), ("|", "\\|")):
+        body = exp.func("replace", body, _text(plain), _text(escaped))
+    return exp.func("regexp_replace", body, _text("^~"), _text("\\~"))
+
+
+def _float_bits(value: exp.Expression) -> exp.Expression:
+    wide = exp.Add(this=_cast(value, "DOUBLE"), expression=_cast(exp.Literal.number(0), "DOUBLE"))
+    bits = exp.func("printf", _text("%016x"), _cast(_cast(exp.paren(wide), "BIT"), "UBIGINT"))
+    return exp.Case(ifs=[exp.If(this=exp.func("isnan", value.copy()), true=_text(_NAN))], default=bits)
+
+
+def _lambda(element: DataType) -> exp.Expression:
+    return exp.Lambda(this=encoded(exp.column("x"), element), expressions=[exp.to_identifier("x")])
+
+
+def _joined(parts: list[exp.Expression]) -> exp.Expression:
+    joined: list[exp.Expression] = []
+    for part in parts:
+        joined += [_text("|"), part] if joined else [part]
+    return exp.Concat(expressions=joined)
+
+
+def _varchar(value: exp.Expression) -> exp.Expression:
+    return _cast(value, to_duckdb(Scalar("string")))
+
+
+def _cast(value: exp.Expression, name: str) -> exp.Expression:
+    return exp.cast(value, exp.DataType.build(name, dialect="duckdb"))
+
+
+def _text(text: str) -> exp.Expression:
+    return exp.Literal.string(text)
