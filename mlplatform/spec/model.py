@@ -1,8 +1,8 @@
 """The spec language, version 1, as frozen values: what a YAML file holds once it is read.
 
 The reader (`reader.py`) and the JSON Schema (`schema.py`) are both driven by these classes: a field is a key, its
-annotation is the key's type, its docs are in `entry(doc=…)`. Every text is a `Located`, so each later error can name its
-place. Grammar: docs/spec.md.
+annotation is the key's type, its docs are in `entry(doc=…)`. Every text is a `Located`, so each later error can name
+its place. Grammar: docs/spec.md.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ def entry(
         name: the key's word in YAML where it is not the field's name (`from`).
         factory: makes the default of a mutable kind.
         pending: part of the grammar, but not built yet: its use is E_NOT_SUPPORTED.
-        check: a name of `reader.CHECKS` that the text must pass (`sql` expression, `name` of a source or step,
-            `dataset`, `duration`, `tolerance`, `type`, `identifier`). Texts under `sql` keep their `${…}` for the plan.
+        check: a rule that the text must pass (`sql` expression, `name` of a source or step,
+            `dataset`, `duration`, `tolerance`, `size`, `type`, `identifier`, `connector`). Texts under `sql` keep their
+            `${…}` for the plan.
     """
     metadata = {"doc": doc, "name": name, "pending": pending, "check": check}
     if factory is not None:
@@ -47,7 +48,7 @@ def entry(
     return field(default=default, metadata=metadata)
 
 
-# --- head --------------------------------------------------------------------------------------------------------------
+# --- head ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class Param:
     type: Located | None = entry(None, doc="type of the value; the default's type when absent", check="type")
     default: Any = entry(None, doc="value when a run gives none; without it the run must give one")
     description: Located | None = entry(None, doc="what the parameter is for")
+    has_default: bool = False
     at: Span | None = None
 
 
@@ -67,7 +69,7 @@ class SourceSpec:
     `options` is a value of the connector's `Options` class, None for a dataset.
     """
 
-    connector: Located | None = entry(None, doc="name of the connector: files, delta, …")
+    connector: Located | None = entry(None, doc="name of the connector: files, delta, …", check="connector")
     dataset: Located | None = entry(None, doc="name of a dataset of the catalog", check="dataset")
     version: int | None = entry(None, doc="version of the dataset; the latest when absent")
     changes_since: Located | None = entry(None, doc="only the changes since a version or the last run", pending=True)
@@ -75,7 +77,7 @@ class SourceSpec:
     at: Span | None = None
 
 
-# --- steps -------------------------------------------------------------------------------------------------------------
+# --- steps ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,7 @@ class PythonStep:
 
     function: Located = entry(doc="module:name of the function or class")
     from_: Located = entry(doc="source or step to read", check="name", name="from")
-    schema: dict[Located, Located] = entry(doc="columns that the function gives: name: type")
+    schema: dict[Located, Located] = entry(doc="columns that the function gives: name: type", check="type")
     resources: dict[Located, Any] | None = entry(None, doc="what a worker needs", pending=True)
 
 
@@ -211,10 +213,10 @@ class StepSpec:
 
     name: Located
     operator: Operator
-    description: Located | None = None
+    description: Located | None = entry(None, doc="what the step does")
 
 
-# --- outputs -----------------------------------------------------------------------------------------------------------
+# --- outputs ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,10 +265,14 @@ class TestSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """One pipeline, read and checked for form; names between its parts are checked too, columns are not yet."""
+    """One pipeline, read and checked for form; names between its parts are checked too, columns are not yet.
+
+    `broken` names the params, sources, steps, outputs and tests that were left out because of their errors.
+    """
 
     path: str
     text: str
+    broken: frozenset[str] = frozenset()
     version: int = entry(doc="version of the language: 1")
     pipeline: Located = entry(doc="name of the pipeline", check="identifier")
     description: Located | None = entry(None, doc="what the pipeline is for")
