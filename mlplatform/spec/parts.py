@@ -127,7 +127,11 @@ def _read_connector(
         return reading.error(
             "E_CONNECTOR_MISSING", f"connector {repr_name(word)} is not installed", word.at, hint, [note]
         )
-    kind = connectors[word]
+    try:
+        kind = connectors[word]
+    except PlatformError as error:  # a third party's connector may be broken
+        reading.errors.append(error)
+        return BROKEN
     rest = [pair for pair in pairs if pair[0].raw != "connector"]
     what = f"source {repr_name(name)} (connector {repr_name(word)})"
     values = read_record(reading, rest, keys_of(kind, every=True), what=what, at=name.at)

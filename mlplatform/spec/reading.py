@@ -27,6 +27,7 @@ from mlplatform.spec.shapes import (
     Shape,
     TextShape,
     keys_of,
+    wanted,
 )  # fmt: skip
 from mlplatform.types import parse_type
 
@@ -334,36 +335,9 @@ def _suggested(text: str) -> str | None:
 
 
 def _mismatch(reading: Reading, node: Node, members: tuple[Shape, ...], what: str) -> Broken:
-    wanted = " or ".join(_wanted(member) for member in members if not isinstance(member, NullShape))
+    wanted = " or ".join(wanted(member) for member in members if not isinstance(member, NullShape))
     message = f"{what} must be {wanted}, not {described(node)}"
     return reading.error("E_VALUE", message, node.at, _mismatch_hint(node, members))
-
-
-def _wanted(shape: Shape) -> str:
-    match shape:
-        case TextShape(check):
-            return _WANTED_TEXTS.get(check, "a text")
-        case IntShape():
-            return "a whole number"
-        case NumberShape():
-            return "a number"
-        case BoolShape():
-            return "true or false"
-        case ChoiceShape(words):
-            return f"one of {', '.join(words)}"
-        case ListShape(item):
-            return f"a list ({_wanted(item)} each)" if isinstance(item, TextShape | RecordShape) else "a list"
-        case MapShape():
-            return "a mapping (name: value)"
-        case RecordShape(kind):
-            return f"a mapping of {', '.join(keys_of(kind))}"
-    return "a value"
-
-
-_WANTED_TEXTS: dict[str | None, str] = {
-    "sql": "an expression", "name": "a name", "identifier": "a name", "dataset": "a dataset name", "type": "a type",
-    "duration": "a duration", "tolerance": "a duration", "size": "a size",
-}  # fmt: skip
 
 
 def _mismatch_hint(node: Node, members: tuple[Shape, ...]) -> str | None:

@@ -136,10 +136,44 @@ def shape_of(annotation: Any, check: str | None = None) -> Shape:  # Any: a type
     raise InternalError("E_INTERNAL", f"no key can hold {annotation}")
 
 
+def shapes_by_field(kind: type) -> dict[str, Shape]:
+    """The shape of every field of a class, those without `entry(…)` too."""
+    return {key.field: key.shape for key in keys_of(kind, every=True).values()}
+
+
+def wanted(shape: Shape) -> str:
+    """What a shape takes, for messages."""
+    match shape:
+        case TextShape(check):
+            return _WANTED_TEXTS.get(check, "a text")
+        case IntShape():
+            return "a whole number"
+        case NumberShape():
+            return "a number"
+        case BoolShape():
+            return "true or false"
+        case ChoiceShape(words):
+            return f"one of {', '.join(words)}"
+        case ListShape(item):
+            return f"a list ({wanted(item)} each)" if isinstance(item, TextShape | RecordShape) else "a list"
+        case MapShape():
+            return "a mapping (name: value)"
+        case RecordShape(kind):
+            return f"a mapping of {', '.join(keys_of(kind))}"
+    return "a value"
+
+
+_WANTED_TEXTS: dict[str | None, str] = {
+    "sql": "an expression", "name": "a name", "identifier": "a name", "dataset": "a dataset name", "type": "a type",
+    "duration": "a duration", "tolerance": "a duration", "size": "a size",
+}  # fmt: skip
+
+
 _SIMPLE: dict[Any, Shape] = {  # Any: types and Any itself
     bool: BoolShape(), int: IntShape(), float: NumberShape(), type(None): NullShape(), Any: AnyShape(),
 }  # fmt: skip
 _COLLECTIONS: dict[Any, Callable[[tuple[Any, ...], str | None], Shape]] = {  # Any: types and their arguments
+    frozenset: lambda arguments, check: ListShape(shape_of(arguments[0], check)),
     tuple: lambda arguments, check: ListShape(shape_of(arguments[0], check)),
     list: lambda arguments, check: ListShape(shape_of(arguments[0], check)),
     dict: lambda arguments, check: MapShape(_value(arguments[1], check)),
