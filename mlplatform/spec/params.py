@@ -225,7 +225,7 @@ def _is_unknown(name: str, spec: Spec) -> bool:
 
 def _unknown(name: str, spec: Spec, value: object) -> PlatformError:
     hint = did_you_mean(name, spec.params) or ("remove it" if spec.params else "the spec has no parameters")
-    note = f"params: {listed(spec.params)}"
+    note = f"params: {listed(spec.params) or 'none'}"
     at = span_of(name) or span_of(value)
     return UsageError("E_PARAM", f"unknown parameter {repr_name(name)}", at=at, hint=hint, notes=[note])
 

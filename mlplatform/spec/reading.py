@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mlplatform.errors import PlatformError, Span, SpecError, did_you_mean, listed, repr_name
-from mlplatform.spec.durations import parse_duration
+from mlplatform.spec.durations import parse_duration, parse_size
 from mlplatform.spec.located import Located
 from mlplatform.spec.nodes import MappingNode, Node, ScalarNode, SequenceNode, described
 from mlplatform.spec.placeholders import placeholders, structural_placeholder, whole_name, wrong_placeholders
@@ -240,7 +240,17 @@ def _read_data(reading: Reading, node: Node) -> Any:  # Any: YAML data
             return value
         case SequenceNode(items=items):
             return tuple(_read_data(reading, item) for item in items)
-    return {key.value: _read_data(reading, value) for key, value in node.pairs}
+    return _read_data_mapping(reading, node)
+
+
+def _read_data_mapping(reading: Reading, node: MappingNode) -> dict[Any, Any]:  # Any: YAML data
+    data: dict[Any, Any] = {}  # Any: as above
+    for key, value in node.pairs:
+        name = read_name(reading, key, "a key") if isinstance(key.value, Located) else key.value
+        if name in data:  # 1, 1.0 and true are one key of a dict
+            reading.error("E_KEY_DUPLICATE", f"the key {repr_name(key.raw)} stands twice in one mapping", key.at)
+        data[name] = _read_data(reading, value)
+    return data
 
 
 # --- texts ------------------------------------------------------------------------------------------
@@ -250,7 +260,7 @@ def _read_text(reading: Reading, node: Node, check: str | None, what: str) -> Lo
     text = node.raw if isinstance(node, ScalarNode) else None
     if text is None:
         return BROKEN
-    if not text.strip():
+    if check is not None and not text.strip():
         return reading.error("E_VALUE", f"{what} is empty", text.at, "leave the key out, or give it a value")
     if check in STRUCTURE:
         wrong = structural_placeholder(text)
@@ -315,28 +325,26 @@ CHECKS: dict[str | None, Callable[[Reading, Located, str], Located | Broken]] = 
     "type": _check_parsed(parse_type),
     "duration": _check_parsed(parse_duration),
     "tolerance": _check_tolerance,
+    "size": _check_parsed(parse_size),
 }
 
 
 def _identifier_from(text: str) -> str:
-    return (
-        re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower())
-        .strip("_")
-        .lstrip("0123456789_")
-    )
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
+    return re.sub(r"[^a-z0-9]+", "_", words).strip("_").lstrip("0123456789_")
 
 
 def _suggested(text: str) -> str | None:
     name = _identifier_from(text)
-    return f"write {repr_name(name)}" if name else None
+    return f"write {repr_name(name)}" if IDENTIFIER.match(name) and not text[0].isdigit() else None
 
 
 # --- mismatches ------------------------------------------------------------------------------------------
 
 
 def _mismatch(reading: Reading, node: Node, members: tuple[Shape, ...], what: str) -> Broken:
-    wanted = " or ".join(wanted(member) for member in members if not isinstance(member, NullShape))
-    message = f"{what} must be {wanted}, not {described(node)}"
+    needed = " or ".join(wanted(member) for member in members if not isinstance(member, NullShape))
+    message = f"{what} must be {needed}, not {described(node)}"
     return reading.error("E_VALUE", message, node.at, _mismatch_hint(node, members))
 
 
@@ -362,4 +370,6 @@ def _mismatch_hint(node: Node, members: tuple[Shape, ...]) -> str | None:
 def _null_hint(node: ScalarNode, members: tuple[Shape, ...]) -> str:
     if node.raw and any(isinstance(member, NullShape) for member in members):
         return 'write the name alone to keep the column, or an expression such as "cast(null as int)"'
+    if node.raw and any(isinstance(member, TextShape) for member in members):
+        return f'write "{node.raw}" in quotes, or leave the key out'
     return "leave the key out, or give it a value"

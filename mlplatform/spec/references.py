@@ -45,7 +45,7 @@ def check_test(
     for name in test.params:
         if name not in known["params"]:
             hint = reading.near(name, known["params"])
-            note = f"params: {listed(sorted(known['params']))}"
+            note = f"params: {listed(sorted(known['params'])) or 'none'}"
             reading.error("E_PARAM", f"unknown parameter {repr_name(name)}", name.at, hint, [note])
     for name in test.given:
         if name in by_dataset and name not in known["outputs"]:
