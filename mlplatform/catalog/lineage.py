@@ -50,7 +50,7 @@ def split_name(connection: sa.Connection, text: str) -> tuple[str, str | None]:
         name = ".".join(parts[:end])
         if is_known(connection, name):
             return name, ".".join(parts[end:]) or None
-    raise dataset_missing(connection, ".".join(parts[:2]))
+    raise dataset_missing(connection, ".".join(parts[:2]), with_ends=True)
 
 
 def start_columns(connection: sa.Connection, dataset: str, column: str | None) -> set[int]:
@@ -59,7 +59,7 @@ def start_columns(connection: sa.Connection, dataset: str, column: str | None) -
     Raises: CatalogError E_DATASET_MISSING, E_COLUMN_MISSING.
     """
     if not is_known(connection, dataset):
-        raise dataset_missing(connection, dataset)
+        raise dataset_missing(connection, dataset, with_ends=True)
     c = m.lineage_node.c
     chosen = sa.select(c.id, c.name).where(c.dataset == dataset)
     if column is None:

@@ -33,10 +33,13 @@ def known_columns(connection: sa.Connection, name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*names, *connection.scalars(told)]))
 
 
-def dataset_missing(connection: sa.Connection, name: str) -> CatalogError:
-    """The error for a name that stands for no dataset, with the near names."""
+def dataset_missing(connection: sa.Connection, name: str, *, with_ends: bool = False) -> CatalogError:
+    """The error for a name that stands for no dataset, with the near names; `with_ends` those of lineage too."""
     d = m.dataset.c
     names = tuple(connection.scalars(sa.select(d.name).where(d.deleted_us.is_(None)).order_by(d.name)))
+    if with_ends:
+        ends = connection.scalars(sa.select(m.lineage_node.c.dataset).distinct().order_by(m.lineage_node.c.dataset))
+        names = tuple(dict.fromkeys([*names, *(end for end in ends if is_known(connection, end))]))
     deleted_us = connection.scalar(sa.select(d.deleted_us).where(d.name == name))
     notes = [f"datasets: {listed(names)}"] if names else ["the catalog is empty: run a pipeline, or `mlp catalog sync`"]
     if deleted_us is not None:

@@ -20,8 +20,6 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "column": ("column",),
     "": ("name", "description", "owner", "tag", "column", "comment"),
 }
-_SHOWN = {"name": "name", "description": "description", "owner": "owner", "tag": "tag", "column": "column",
-          "comment": "column description"}  # fmt: skip
 _MOST_MATCHES = 5
 
 
@@ -39,14 +37,11 @@ def search(connection: sa.Connection, text: str) -> tuple[SearchHit, ...]:
     Raises: UsageError E_USAGE for a text without a word.
     """
     terms = _terms(text)
-    d, s = m.dataset.c, m.search_text.c
-    held = [
-        d.id.in_(sa.select(s.dataset_id).where(s.field.in_(term.fields), s.text.like(_pattern(term.word), escape="\\")))
-        for term in terms
-    ]
+    d = m.dataset.c
+    held = [d.id.in_(sa.select(m.search_text.c.dataset_id).where(_holds(term))) for term in terms]
     chosen = sa.select(d.id, d.name, d.description).where(d.deleted_us.is_(None), *held).order_by(d.name)
     found = connection.execute(chosen).all()
-    texts = _texts_of(connection, [row.id for row in found])
+    texts = _texts_of(connection, [row.id for row in found], terms)
     hits = [SearchHit(row.name, row.description, _matches(texts.get(row.id, {}), terms)) for row in found]
     return tuple(sorted(hits, key=lambda hit: not any(match.startswith("name ") for match in hit.matches)))
 
@@ -69,25 +64,28 @@ def _term(word: str) -> _Term:
     return _Term(word.lower(), _FIELDS[""])
 
 
-def _pattern(word: str) -> str:
-    plain = word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-    return f"%{plain}%"
+def _holds(term: _Term) -> sa.ColumnElement[bool]:
+    plain = term.word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    s = m.search_text.c
+    return sa.and_(s.field.in_(term.fields), s.text.like(f"%{plain}%", escape="\\"))
 
 
-def _texts_of(connection: sa.Connection, numbers: Sequence[int]) -> dict[int, dict[str, str]]:
+def _texts_of(connection: sa.Connection, numbers: Sequence[int], terms: Sequence[_Term]) -> dict[int, dict[str, str]]:
+    """The texts in which a term occurs, by dataset and field; the others are many times as long."""
     s, chunk = m.search_text.c, 10_000
     texts: dict[int, dict[str, str]] = {}
     for start in range(0, len(numbers), chunk):
         chosen = sa.select(s.dataset_id, s.field, s.text).where(s.dataset_id.in_(numbers[start : start + chunk]))
-        for number, field, text in connection.execute(chosen):
+        for number, field, text in connection.execute(chosen.where(sa.or_(*map(_holds, terms)))):
             texts.setdefault(number, {})[field] = text
     return texts
 
 
 def _matches(texts: dict[str, str], terms: Iterable[_Term]) -> tuple[str, ...]:
+    """Names where they are short, the kind of place where they are prose."""
     found = [
-        f"{_SHOWN[field]} {line}" if field not in ("description", "comment") else _SHOWN[field]
-        for field in _SHOWN
+        {"description": "description", "comment": "column description"}.get(field, f"{field} {line}")
+        for field in _FIELDS[""]
         for line in texts.get(field, "").split("\n")
         if any(field in term.fields and term.word in line for term in terms)
     ]

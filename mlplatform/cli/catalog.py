@@ -57,7 +57,7 @@ def list_command(session: _Session, pattern: str | None, as_json: bool) -> None:
         [
             (
                 dataset.name,
-                count_text(dataset.version),
+                _version(dataset.version),
                 count_text(dataset.rows),
                 size_text(dataset.bytes),
                 time_text(dataset.committed_at),
@@ -257,7 +257,7 @@ def _print_run(record: RunRecord) -> None:
     )
     _print_section(
         ("input", "version", "files", "rows", "size", "origin"),
-        [(part.name, count_text(part.version), count_text(part.files), count_text(part.rows),
+        [(part.name, _version(part.version), count_text(part.files), count_text(part.rows),
           size_text(part.size_bytes), part.dataset or part.origin) for part in record.inputs],
     )  # fmt: skip
     _print_section(
@@ -266,7 +266,7 @@ def _print_run(record: RunRecord) -> None:
     )
     _print_section(
         ("output", "version", "mode", "rows", "quarantined", "files", "size"),
-        [(part.dataset, count_text(part.version), f"{part.mode}, skipped" if part.skipped else part.mode,
+        [(part.dataset, _version(part.version), f"{part.mode}, skipped" if part.skipped else part.mode,
           count_text(part.rows_written), count_text(part.rows_quarantined), count_text(part.files),
           size_text(part.bytes)) for part in record.outputs],
     )  # fmt: skip
@@ -277,6 +277,10 @@ def _print_section(headers: tuple[str, ...], rows: list[tuple[str | None, ...]])
     if rows:
         click.echo()
         print_table(headers, rows, right=("version", "files", "rows", "size", "took", "quarantined"))
+
+
+def _version(version: int | None) -> str | None:
+    return None if version is None else str(version)
 
 
 def _warn(unreadable: Iterable[Unreadable]) -> None:
