@@ -48,9 +48,9 @@ class CsvOptions:
 
 @dataclass(frozen=True, slots=True)
 class JsonOptions:
-    """How JSON files are laid out: one value a line, or one array."""
+    """How JSON files are laid out: one value a line, one array, or values one after the other over any lines."""
 
-    layout: Literal["lines", "array"] = "lines"
+    layout: Literal["lines", "array", "values"] = "lines"
     compression: Literal["none", "gzip", "zstd"] = "none"
 
 
@@ -60,8 +60,8 @@ class FileScan:
 
     `schema` holds the columns to be read, in order; those named in `partition_columns` come from `DataFile.partition`,
     not from the file. A column that a Parquet file lacks reads as null. No files means no rows.
-    `stored` pairs each column of the Parquet files with the DuckDB type it has there, where all files agree; None where
-    they do not, or nobody looked.
+    `stored` pairs a column with the DuckDB type it has in the Parquet files, where somebody looked and all that have it
+    agree. `is_uniform` says that every Parquet file has the same columns of the same types, so that one tells for all.
     """
 
     format: Literal["parquet", "csv", "json"]
@@ -70,7 +70,8 @@ class FileScan:
     partition_columns: tuple[str, ...] = ()
     csv: CsvOptions | None = None
     json: JsonOptions | None = None
-    stored: tuple[tuple[str, str], ...] | None = None
+    stored: tuple[tuple[str, str], ...] = ()
+    is_uniform: bool = False
 
     @property
     def size_bytes(self) -> int:

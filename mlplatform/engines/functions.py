@@ -73,7 +73,7 @@ def apply(node: Function, function: Callable[..., Any], batches: Batches) -> Bat
 
 def _results(function: Callable[..., Any], batches: Batches) -> Iterator[Any]:  # Any: what the user returns
     if inspect.isclass(function):
-        worker = function()
+        worker: Any = function()  # Any: the user's own class
         if callable(getattr(worker, "setup", None)):
             worker.setup()
         function = worker.process

@@ -57,7 +57,7 @@ class Binder:
             raise bind_error(error, step=step, texts=texts, known=tuple(known)) from error
         _refuse_repeated(names, step, texts)
         columns: list[Column] = []
-        inexact: dict[str, exp.Expression] = {}
+        inexact: dict[str, exp.Expr] = {}
         for name, duckdb_type in zip(names, types, strict=True):
             try:
                 kind, exact = from_duckdb(duckdb_type, what=f"column {repr_name(name)} of step {repr_name(step)}")
@@ -70,14 +70,14 @@ class Binder:
         return (_wrap(tree, names, inexact) if inexact else tree), Schema(tuple(columns))
 
 
-def _pin(name: str, kind: DataType, duckdb_type: str) -> exp.Expression:
+def _pin(name: str, kind: DataType, duckdb_type: str) -> exp.Expr:
     column = exp.column(name, quoted=True)
     if duckdb_type == "TIMESTAMP_NS":
         return exp.func("epoch_ns", column)
     return exp.cast(column, exp.DataType.build(to_duckdb(kind), dialect=DIALECT))
 
 
-def _wrap(tree: exp.Query, names: list[str], inexact: dict[str, exp.Expression]) -> exp.Query:
+def _wrap(tree: exp.Query, names: list[str], inexact: dict[str, exp.Expr]) -> exp.Query:
     projection = [
         exp.alias_(inexact[name], name, quoted=True) if name in inexact else exp.column(name, quoted=True)
         for name in names

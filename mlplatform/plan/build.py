@@ -7,6 +7,7 @@ reported once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 from mlplatform.errors import PlanError, PlatformError, Span, all_errors, did_you_mean, listed, repr_name
@@ -70,12 +71,12 @@ class _Builder:
     def run(self, binder: Binder) -> None:
         for name, source in self.spec.sources.items():
             if self._wanted(name):
-                self._try(lambda name=name, source=source: self._source(name, source, binder))
-        for name in self._ordered():
-            self._try(lambda name=name: self._step(name, binder))
+                self._try(partial(self._source, name, source, binder))
+        for step in self._ordered():
+            self._try(partial(self._step, step, binder))
         for output in self.spec.outputs.values():
             if str(output.from_) in self.nodes and self._wanted(str(output.from_)):
-                self._try(lambda output=output: self._sink(output))
+                self._try(partial(self._sink, output))
 
     def _wanted(self, name: str) -> bool:
         return self.needed is None or name in self.needed
@@ -152,7 +153,7 @@ class _Builder:
         self._reads: dict[str, tuple[str, ...]] = {}
         for name, step in self.spec.steps.items():
             if self._wanted(name):
-                self._try(lambda name=name, step=step: self._read_names(name, step.operator))
+                self._try(partial(self._read_names, name, step.operator))
         return list(self._walk())
 
     def _read_names(self, name: Located, operator: Operator) -> None:

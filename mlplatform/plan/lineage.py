@@ -64,7 +64,6 @@ def step_lineage(node: Query | Function, nodes: Mapping[str, Node]) -> Lineage:
     try:
         tree = qualify(
             node.tree.copy(), schema=_sqlglot_schema(schemas), dialect="duckdb", validate_qualify_columns=False,
-            infer_schema=True, quote_identifiers=False,
         )  # fmt: skip
         scope = build_scope(tree)
     except SqlglotError:
@@ -86,7 +85,7 @@ def _opaque(schema: Schema, inputs: Mapping[str, Schema]) -> Lineage:
     return dict.fromkeys(schema.names, every)
 
 
-def _sqlglot_schema(schemas: Mapping[str, Schema]) -> dict[str, dict[str, str]]:
+def _sqlglot_schema(schemas: Mapping[str, Schema]) -> dict[str, object]:
     return {name: {column.name: to_duckdb(column.type) for column in schema} for name, schema in schemas.items()}
 
 
@@ -123,12 +122,12 @@ class _Resolver:
         """Output column → origins, for a query's scope."""
         known = self._done.get(id(scope))
         if known is None:
-            known = self._set_operation(scope) if scope.union_scopes else self._select(scope)
+            known = self._set_operation(scope) if scope.set_operation_scopes else self._select(scope)
             self._done[id(scope)] = known
         return known
 
     def _set_operation(self, scope: Scope) -> Lineage:
-        left, right = (self.outputs(part) for part in scope.union_scopes)
+        left, right = (self.outputs(part) for part in scope.set_operation_scopes)
         paired = zip(left.items(), right.values(), strict=False)
         return {name: origins | other for (name, origins), other in paired}
 

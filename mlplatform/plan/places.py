@@ -11,7 +11,7 @@ from mlplatform.errors import Span
 from mlplatform.spec.located import Located
 
 
-def identifier_span(node: exp.Expression, text: Located) -> Span:
+def identifier_span(node: exp.Expr, text: Located) -> Span:
     """Where an identifier that was parsed from `text` stands in the file."""
     inner = node.find(exp.Identifier)
     start = inner.meta.get("start") if inner is not None else None

@@ -20,7 +20,7 @@ from mlplatform.types import DataType, to_duckdb
 DIALECT = "duckdb"
 
 
-def parse_expression(text: Located, values: Values) -> exp.Expression:
+def parse_expression(text: Located, values: Values) -> exp.Expr:
     """The tree of one scalar expression (`dep_delay >= ${limit}`).
 
     Raises: PlanError E_SQL where it does not parse, is a query or has an alias; E_SQL_FORBIDDEN; E_PARAM.
@@ -65,7 +65,7 @@ def tables_of(tree: exp.Query) -> dict[str, exp.Table]:
     return found
 
 
-def literal(value: Any, kind: DataType) -> exp.Expression:  # Any: a value of the type
+def literal(value: Any, kind: DataType) -> exp.Expr:  # Any: a value of the type
     """A typed constant; text always stays a value, whatever it holds."""
     target = exp.DataType.build(to_duckdb(kind), dialect=DIALECT)
     if value is None:
@@ -85,12 +85,12 @@ def literal(value: Any, kind: DataType) -> exp.Expression:  # Any: a value of th
     return exp.Literal.string(str(value))
 
 
-def _number(value: int | float | decimal.Decimal) -> exp.Expression:
+def _number(value: int | float | decimal.Decimal) -> exp.Expr:
     digits = exp.Literal.number(repr(abs(value)) if isinstance(value, float) else str(abs(value)))
     return exp.Neg(this=digits) if value < 0 else digits
 
 
-def _parse(text: Located, values: Values, into: type[exp.Expression] | None) -> exp.Expression:
+def _parse(text: Located, values: Values, into: type[exp.Expr] | None) -> exp.Expr:
     masked, names = _mask(text)
     try:
         tree = (
@@ -107,7 +107,8 @@ def _parse(text: Located, values: Values, into: type[exp.Expression] | None) -> 
 
 def _mask(text: Located) -> tuple[str, list[str]]:
     """`${name}` outside of quoted text becomes a placeholder of the same length, so that offsets stay true."""
-    masked, names = str(text), []
+    masked = str(text)
+    names: list[str] = []
     for start, end, name in placeholders(text):
         if not _inside_quotes(masked, start):
             masked = f"{masked[:start]}{f'$p{len(names)}':<{end - start}}{masked[end:]}"
@@ -119,7 +120,7 @@ def _inside_quotes(text: str, offset: int) -> bool:
     return text.count("'", 0, offset) % 2 == 1
 
 
-def _fill(tree: exp.Expression, text: Located, names: list[str], values: Values) -> exp.Expression:
+def _fill(tree: exp.Expr, text: Located, names: list[str], values: Values) -> exp.Expr:
     for holder in list(tree.find_all(exp.Placeholder, exp.Parameter)):
         index = str(holder.name)[1:]
         if not index.isdigit() or int(index) >= len(names):
@@ -166,7 +167,7 @@ def _at_line_column(text: Located, line: int, end_column: int, length: int) -> S
     return text.span_at(min(offset, len(text)), length)
 
 
-def _statement_name(tree: exp.Expression) -> str:
+def _statement_name(tree: exp.Expr) -> str:
     return f"{tree.key.upper()}" if not isinstance(tree, exp.Command) else str(tree.this).upper()
 
 

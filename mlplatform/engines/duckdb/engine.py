@@ -14,7 +14,8 @@ from sqlglot import exp
 from mlplatform.catalog.records import StepRecord
 from mlplatform.engines.base import Capabilities, EngineReport, Limits, Watch, WriteTarget, Written
 from mlplatform.engines.duckdb.fuse import fused, materialised
-from mlplatform.engines.duckdb.read import relation, source_error
+from mlplatform.engines.duckdb.read import relation
+from mlplatform.engines.duckdb.read_faults import source_error
 from mlplatform.engines.duckdb.session import connect, run_error, writing
 from mlplatform.engines.duckdb.write import copy_statement, written
 from mlplatform.engines.functions import apply, load_function

@@ -25,8 +25,8 @@ def connect(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _settings(limits: Limits) -> dict[str, str | int]:
-    settings: dict[str, str | int] = {
+def _settings(limits: Limits) -> dict[str, str | bool | int | float | list[str]]:
+    settings: dict[str, str | bool | int | float | list[str]] = {
         "temp_directory": str(limits.temp_folder),
         "preserve_insertion_order": "false",
         "autoinstall_known_extensions": "false",

@@ -9,7 +9,7 @@ from typing import Any
 from sqlglot import exp
 
 from mlplatform.engines.base import WriteTarget, Written
-from mlplatform.tables.commit import WrittenFile
+from mlplatform.tables.commit import written_files
 from mlplatform.types import parse_type, quoted, to_duckdb
 
 # Large enough that a reader opens few files, small enough that a rewrite of one costs little.
@@ -24,9 +24,9 @@ def copy_statement(rows: exp.Query, target: WriteTarget) -> str:
     return f"COPY ({query}) TO {_text(str(place))} ({', '.join(_options(target))})"
 
 
-def _value(source: str | None, kind: str, name: str) -> exp.Expression:
+def _value(source: str | None, kind: str, name: str) -> exp.Expr:
     target = exp.DataType.build(to_duckdb(parse_type(kind)), dialect="duckdb")
-    value: exp.Expression = exp.column(source, quoted=True) if source is not None else exp.null()
+    value: exp.Expr = exp.column(source, quoted=True) if source is not None else exp.null()
     return exp.alias_(exp.cast(value, target), name, quoted=True)
 
 
@@ -57,16 +57,13 @@ def written(rows: Sequence[tuple[Any, ...]], target: WriteTarget) -> Written:  #
     if target.format != "parquet" and target.single_file is not None:
         size = target.single_file.stat().st_size
         return Written((), int(rows[0][0]), size)
-    files: list[WrittenFile] = []
-    for name, count, size, _footer, stats, keys, *_ in rows:
-        path = Path(name)
+    for name, count, *_ in rows:
         if count == 0 and target.single_file is None:
-            path.unlink()
-            continue
-        files.append(
-            WrittenFile(path.relative_to(target.folder).as_posix(), size, count, dict(keys or {}), stats or {})
-        )
-    return Written(tuple(files), sum(file.rows for file in files), sum(file.size_bytes for file in files))
+            Path(name).unlink()
+    files = tuple(written_files(rows, str(target.folder)))
+    if target.single_file is not None:
+        return Written((), int(rows[0][1]), int(rows[0][2]))
+    return Written(files, sum(file.rows for file in files), sum(file.size_bytes for file in files))
 
 
 def _text(text: str) -> str:

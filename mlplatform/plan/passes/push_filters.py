@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from mlplatform.plan.nodes import CheckedPlan, Function, Query, Source
+from mlplatform.plan.nodes import CheckedPlan, Query, Source
 from mlplatform.scan import Operator, Predicate
 from mlplatform.types import DataType, Schema
 
@@ -59,7 +59,7 @@ class _Demands:
 
     def _by(self, reader: str, name: str) -> Predicates:
         query = self._plan.nodes.get(reader)
-        if not isinstance(query, Query) or isinstance(query, Function):
+        if not isinstance(query, Query):
             return _NONE
         schema = self._plan.nodes[name].schema
         uses = [

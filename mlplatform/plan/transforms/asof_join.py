@@ -34,7 +34,7 @@ _KEY, _KEY_AHEAD, _TIME, _RANK = "_mlp_key", "_mlp_key_ahead", "_mlp_time", "_ml
 _STEP = 2**64
 _HALF = 2**63
 _KEY_TYPES = ("string", "boolean", "date", "binary", *(kind.name for kind in INTEGERS))
-_Pick = Callable[[str], exp.Expression]
+_Pick = Callable[[str], exp.Expr]
 TICK_NS = {"bigint": 1, "timestamp": 1000, "timestamp_ntz": 1000}
 
 
@@ -153,7 +153,7 @@ def _place(name: str, step: Located) -> Span:
     return name.at if isinstance(name, Located) and name.at.path else step.at
 
 
-def _where(join: _Join, context: Context) -> exp.Expression | None:
+def _where(join: _Join, context: Context) -> exp.Expr | None:
     if join.step.where_right is None:
         return None
     tree = parse_expression(join.step.where_right, context.values)
@@ -164,10 +164,10 @@ def _where(join: _Join, context: Context) -> exp.Expression | None:
 # --- the right side --------------------------------------------------------------------------------------------------
 
 
-def _right_side(join: _Join, where: exp.Expression | None) -> list[tuple[str, exp.Query]]:
+def _right_side(join: _Join, where: exp.Expr | None) -> list[tuple[str, exp.Query]]:
     """CTEs that give `_mlp_right`: eligible rows with their time in ticks and one sort key, no two alike."""
     keys = [other for _, other in join.by]
-    conditions = [column(name).is_(exp.null()).not_() for name in [*keys, join.right_time]]
+    conditions: list[exp.Expr] = [column(name).is_(exp.null()).not_() for name in [*keys, join.right_time]]
     conditions += [exp.paren(where)] if where is not None else []
     names = join.right.names
     eligible = exp.select(
@@ -188,7 +188,7 @@ def _right_side(join: _Join, where: exp.Expression | None) -> list[tuple[str, ex
     return [("_mlp_eligible", eligible), ("_mlp_repeated", repeated), ("_mlp_unique", unique), ("_mlp_right", keyed)]
 
 
-def _same(order: list[str]) -> exp.Expression:
+def _same(order: list[str]) -> exp.Expr:
     return exp.and_(*(exp.NullSafeEQ(this=column(name, "e"), expression=column(name, "d")) for name in order))
 
 
@@ -212,19 +212,19 @@ def _winners(payload: list[str], order: list[str], join: _Join) -> exp.Select:
 # --- the join --------------------------------------------------------------------------------------------------------
 
 
-def _ticks(value: exp.Expression, tick_ns: int) -> exp.Expression:
+def _ticks(value: exp.Expr, tick_ns: int) -> exp.Expr:
     return value if tick_ns == 1 else exp.func("epoch_us", value)
 
 
-def _huge(value: exp.Expression) -> exp.Expression:
+def _huge(value: exp.Expr) -> exp.Expr:
     return exp.Mul(this=exp.cast(value, exp.DataType.build("HUGEINT", dialect="duckdb")), expression=_number(_STEP))
 
 
-def _number(value: int) -> exp.Expression:
+def _number(value: int) -> exp.Expr:
     return exp.Literal.number(str(value)) if value >= 0 else exp.paren(exp.Neg(this=exp.Literal.number(str(-value))))
 
 
-def _sort_key(join: _Join, forward: bool) -> exp.Expression:
+def _sort_key(join: _Join, forward: bool) -> exp.Expr:
     """`time * 2^64 + s` where s grows with the preference among rows of one time (null seq is lowest)."""
     base = _huge(column(_TIME))
     if join.seq is None:
@@ -236,18 +236,18 @@ def _sort_key(join: _Join, forward: bool) -> exp.Expression:
     return exp.Sub(this=exp.Sub(this=base, expression=_number(1)), expression=seq)
 
 
-def _probe(join: _Join, forward: bool) -> exp.Expression:
+def _probe(join: _Join, forward: bool) -> exp.Expr:
     """The left row's key: past every right row of its own time, or before all of them when exact times do not count."""
     base = _huge(exp.paren(_ticks(column(join.left_time, "l"), join.tick_ns)))
     above = join.step.allow_exact != forward
     return exp.Add(this=base, expression=_number(_HALF - 1)) if above else exp.Sub(this=base, expression=_number(_HALF))
 
 
-def _on(join: _Join, side: str, forward: bool) -> exp.Expression:
+def _on(join: _Join, side: str, forward: bool) -> exp.Expr:
     equal = [column(one, "l").eq(column(other, side)) for one, other in join.by]
     probe = _probe(join, forward)
     key = column(_KEY_AHEAD if forward and join.step.direction == "nearest" else _KEY, side)
-    comparison: exp.Expression = exp.LTE(this=probe, expression=key) if forward else exp.GTE(this=probe, expression=key)
+    comparison: exp.Expr = exp.LTE(this=probe, expression=key) if forward else exp.GTE(this=probe, expression=key)
     return exp.and_(*equal, comparison)
 
 
@@ -272,7 +272,7 @@ def _nearest(join: _Join) -> exp.Select:
     ahead = exp.paren(exp.Sub(this=column(_TIME, "f"), expression=left.copy()))
     use_back = exp.or_(column(_TIME, "f").is_(exp.null()), exp.LTE(this=back, expression=ahead))
 
-    def pick(name: str) -> exp.Expression:
+    def pick(name: str) -> exp.Expr:
         return exp.Case(ifs=[exp.If(this=use_back.copy(), true=column(name, "b"))], default=column(name, "f"))
 
     return _projected(tree, join, pick)
@@ -281,12 +281,12 @@ def _nearest(join: _Join) -> exp.Select:
 def _projected(tree: exp.Select, join: _Join, right: _Pick) -> exp.Select:
     left_ticks = _ticks(column(join.left_time, "l"), join.tick_ns)
     delta = exp.paren(exp.Sub(this=right(_TIME), expression=left_ticks))
-    matched: exp.Expression = right(_TIME).is_(exp.null()).not_()
+    matched: exp.Expr = right(_TIME).is_(exp.null()).not_()
     if join.tolerance is not None:
         near = exp.LTE(this=exp.func("abs", delta.copy()), expression=_number(join.tolerance))
         matched = exp.func("coalesce", exp.paren(near), exp.false())
 
-    def kept(value: exp.Expression) -> exp.Expression:
+    def kept(value: exp.Expr) -> exp.Expr:
         return value if join.tolerance is None else exp.Case(ifs=[exp.If(this=matched.copy(), true=value)])
 
     nanos = delta if join.tick_ns == 1 else exp.Mul(this=delta, expression=_number(join.tick_ns))

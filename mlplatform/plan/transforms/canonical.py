@@ -10,21 +10,21 @@ from mlplatform.types import DataType, Decimal, List, Map, Scalar, Schema, Struc
 _NAN = "7ff8000000000000"
 
 
-def row_hash(schema: Schema, side: str | None = None) -> exp.Expression:
+def row_hash(schema: Schema, side: str | None = None) -> exp.Expr:
     """sha256, in hex, of `name=text` over all columns sorted by name, joined by `|`."""
-    parts = [
+    parts: list[exp.Expr] = [
         exp.Concat(expressions=[_text(f"{item.name}="), encoded(column(item.name, side), item.type)])
         for item in sorted(schema, key=lambda item: item.name)
     ]
     return exp.func("sha256", _joined(parts))
 
 
-def encoded(value: exp.Expression, kind: DataType) -> exp.Expression:
+def encoded(value: exp.Expr, kind: DataType) -> exp.Expr:
     """The canonical text of a value; null is `~`."""
     return exp.func("coalesce", _not_null(value, kind), _text("~"))
 
 
-def _not_null(value: exp.Expression, kind: DataType) -> exp.Expression:
+def _not_null(value: exp.Expr, kind: DataType) -> exp.Expr:
     match kind:
         case Scalar("string"):
             return _escaped(value)
@@ -48,37 +48,37 @@ def _not_null(value: exp.Expression, kind: DataType) -> exp.Expression:
             return _varchar(value)
 
 
-def _escaped(value: exp.Expression) -> exp.Expression:
-    body: exp.Expression = value
+def _escaped(value: exp.Expr) -> exp.Expr:
+    body: exp.Expr = value
     for plain, escaped in (("\\", "\\\\"), ("|", "\\|")):
         body = exp.func("replace", body, _text(plain), _text(escaped))
     return exp.func("regexp_replace", body, _text("^~"), _text("\\~"))
 
 
-def _float_bits(value: exp.Expression) -> exp.Expression:
+def _float_bits(value: exp.Expr) -> exp.Expr:
     wide = exp.Add(this=_cast(value, "DOUBLE"), expression=_cast(exp.Literal.number(0), "DOUBLE"))
     bits = exp.func("printf", _text("%016x"), _cast(_cast(exp.paren(wide), "BIT"), "UBIGINT"))
     return exp.Case(ifs=[exp.If(this=exp.func("isnan", value.copy()), true=_text(_NAN))], default=bits)
 
 
-def _lambda(element: DataType) -> exp.Expression:
+def _lambda(element: DataType) -> exp.Expr:
     return exp.Lambda(this=encoded(exp.column("x"), element), expressions=[exp.to_identifier("x")])
 
 
-def _joined(parts: list[exp.Expression]) -> exp.Expression:
-    joined: list[exp.Expression] = []
+def _joined(parts: list[exp.Expr]) -> exp.Expr:
+    joined: list[exp.Expr] = []
     for part in parts:
         joined += [_text("|"), part] if joined else [part]
     return exp.Concat(expressions=joined)
 
 
-def _varchar(value: exp.Expression) -> exp.Expression:
+def _varchar(value: exp.Expr) -> exp.Expr:
     return _cast(value, to_duckdb(Scalar("string")))
 
 
-def _cast(value: exp.Expression, name: str) -> exp.Expression:
+def _cast(value: exp.Expr, name: str) -> exp.Expr:
     return exp.cast(value, exp.DataType.build(name, dialect="duckdb"))
 
 
-def _text(text: str) -> exp.Expression:
+def _text(text: str) -> exp.Expr:
     return exp.Literal.string(text)

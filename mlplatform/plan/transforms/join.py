@@ -59,13 +59,13 @@ def _kept(step: JoinStep, left: Schema, right: Schema, context: Context) -> list
     return kept
 
 
-def _key(name: str, how: str) -> exp.Expression:
+def _key(name: str, how: str) -> exp.Expr:
     if how == "right":
         return column(name, "r")
     return exp.func("coalesce", column(name, "l"), column(name, "r")) if how == "full" else column(name, "l")
 
 
-def _on(step: JoinStep, context: Context) -> exp.Expression | None:
+def _on(step: JoinStep, context: Context) -> exp.Expr | None:
     if step.using is not None:
         return exp.and_(*(column(name, "l").eq(column(name, "r")) for name in step.using))
     if step.condition is None:

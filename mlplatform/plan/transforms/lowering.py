@@ -48,14 +48,14 @@ def column(name: str, side: str | None = None) -> exp.Column:
     )
 
 
-def named(value: exp.Expression, name: str) -> exp.Expression:
+def named(value: exp.Expr, name: str) -> exp.Expr:
     """An expression under a name."""
     if isinstance(value, exp.Column) and value.name == name:
         return value
     return exp.alias_(value, name, quoted=True)
 
 
-def check_columns(tree: exp.Expression, text: Located, known: Sequence[str], *, step: Located) -> list[PlatformError]:
+def check_columns(tree: exp.Expr, text: Located, known: Sequence[str], *, step: Located) -> list[PlatformError]:
     """An error for every plain column of an expression that is not among `known` (case ignored)."""
     lowered = {name.lower() for name in known}
     bound = {part.name.lower() for scope in tree.find_all(exp.Lambda) for part in scope.expressions}

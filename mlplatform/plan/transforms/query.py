@@ -37,7 +37,7 @@ class _Clauses:
             self.errors.append(PlanError("E_KEY_CONFLICT", "`having` filters groups, and there is no `group_by`",
                                          at=step.having.at, hint="write `filter`"))  # fmt: skip
 
-    def expression(self, text: Located, extra: Sequence[str] = ()) -> exp.Expression:
+    def expression(self, text: Located, extra: Sequence[str] = ()) -> exp.Expr:
         self.texts.append(text)
         try:
             tree = parse_expression(text, self.context.values)
@@ -66,13 +66,13 @@ class _Clauses:
         before, self.names = self.names, [*keys, *aggregates]
         return self._having(tree, before)
 
-    def _keys(self) -> dict[str, exp.Expression]:
+    def _keys(self) -> dict[str, exp.Expr]:
         keys = self.step.group_by or ()
         if isinstance(keys, dict):
             return {str(name): self.expression(text) for name, text in keys.items()}
         return {str(name): self._key(name) for name in keys}
 
-    def _key(self, text: Located) -> exp.Expression:
+    def _key(self, text: Located) -> exp.Expr:
         tree = self.expression(text)
         if not isinstance(tree, exp.Column | exp.Null):
             self.errors.append(PlanError("E_SQL", f"a group by an expression needs a name: {text!r}", at=text.at,
@@ -99,7 +99,7 @@ class _Clauses:
             tree = exp.Select().from_(tree.subquery("rows", copy=False))
         return self._plain(tree.select(*(named(value, name) for name, value in values.items()), copy=False))
 
-    def _item(self, name: Located, text: Located | None) -> exp.Expression:
+    def _item(self, name: Located, text: Located | None) -> exp.Expr:
         if text is not None:
             return self.expression(text)
         tree = self.expression(name)
@@ -129,9 +129,9 @@ class _Clauses:
 
 def total_order(
     items: Sequence[Located] | Located, names: Sequence[str], context: Context, *, reverse: bool = False
-) -> list[exp.Expression]:
+) -> list[exp.Expr]:
     """The items, then every remaining column, so that no two different rows tie; nulls placed explicitly."""
-    order: list[exp.Expression] = []
+    order: list[exp.Expr] = []
     errors: list[PlatformError] = []
     for text in [items] if isinstance(items, str) else items:
         item = parse_ordered(text, context.values)

@@ -80,7 +80,7 @@ def _part(name: str, schema: Schema, columns: dict[str, DataType], by_name: bool
     projection = []
     for position, (out, kind) in enumerate(columns.items()):
         item = schema.find(out) if by_name else schema.columns[position]
-        value: exp.Expression = column(item.name) if item is not None else exp.null()
+        value: exp.Expr = column(item.name) if item is not None else exp.null()
         if item is None or item.type != kind:
             value = exp.cast(value, exp.DataType.build(to_duckdb(kind), dialect="duckdb"))
         projection.append(named(value, out))

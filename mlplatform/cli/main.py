@@ -1,0 +1,45 @@
+"""The `mlp` command: its commands by name, each loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from mlplatform.cli.session import Session
+
+_COMMANDS: dict[str, str] = {
+    "init": "mlplatform.cli.start:init_command",
+    "validate": "mlplatform.cli.pipeline:validate_command",
+    "plan": "mlplatform.cli.pipeline:plan_command",
+    "run": "mlplatform.cli.pipeline:run_command",
+    "test": "mlplatform.cli.pipeline:test_command",
+    "render": "mlplatform.cli.pipeline:render_command",
+    "sql": "mlplatform.cli.query:sql_command",
+    "catalog": "mlplatform.cli.catalog:catalog_group",
+    "lineage": "mlplatform.cli.catalog:lineage_command",
+    "runs": "mlplatform.cli.catalog:runs_command",
+    "schema": "mlplatform.cli.start:schema_command",
+    "doctor": "mlplatform.cli.doctor:doctor_command",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--environment", help="Environment of mlplatform.yaml to use.")
+@click.version_option(package_name="mlplatform")
+@click.pass_context
+def main(context: click.Context, environment: str | None) -> None:
+    """One YAML spec: typed before it runs, the same rows on every engine."""
+    context.obj = Session(environment)

@@ -1,0 +1,95 @@
+"""What every command shares: the workspace, errors as text or JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import click
+
+from mlplatform.errors import PlatformError, all_errors
+
+if TYPE_CHECKING:
+    from mlplatform.workspace import Workspace
+
+P = ParamSpec("P")
+
+
+class Session:
+    """One call of `mlp`: options that stand before the command."""
+
+    def __init__(self, environment: str | None = None) -> None:
+        self.environment = environment
+
+    def workspace(self, start: Path | None = None) -> Workspace:
+        """The workspace found from `start` (a spec), else from the working folder."""
+        from mlplatform.workspace import Workspace
+
+        return Workspace(start, environment=self.environment)
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """A command whose errors are printed: ours as text on standard error (and JSON where asked), bugs with a traceback."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except PlatformError as error:
+            fail(error, as_json=bool(kwargs.get("as_json")))
+        except BrokenPipeError:
+            # The reader of our output went away (`mlp sql … | head`): that is its right.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
+            raise
+        except Exception as error:  # boundary: the command line's top
+            bug(error)
+
+    return wrapped
+
+
+def fail(error: PlatformError, *, as_json: bool, document: dict[str, Any] | None = None) -> None:  # Any: JSON
+    """Print an error and leave with its exit code."""
+    click.echo(error.render(), err=True)
+    if as_json:
+        print_json({**(document or {}), "errors": [single.as_dict() for single in all_errors(error)]})
+    sys.exit(error.exit_code)
+
+
+def bug(error: Exception) -> None:
+    """Print what we did wrong, with the traceback that a report needs."""
+    click.echo("".join(traceback.format_exception(error)), err=True)
+    click.echo("E_INTERNAL this is a bug of mlplatform: please report it with the text above", err=True)
+    sys.exit(1)
+
+
+def print_json(document: Any) -> None:  # Any: JSON
+    """One JSON object on standard output."""
+    click.echo(json.dumps(document, ensure_ascii=False, default=str))
+
+
+def parameters(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`-p name=value` options as a mapping."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{pair!r} is not name=value", param_hint="-p")
+        found[name] = value
+    return found
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+params_option = click.option(
+    "-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="Value of a parameter."
+)
+engine_option = click.option("--engine", help="Engine to use instead of the spec's.")
+spec_argument = click.argument("spec", type=click.Path(path_type=Path))
+specs_argument = click.argument("specs", nargs=-1, required=True, type=click.Path(path_type=Path))

@@ -1,0 +1,44 @@
+"""`mlp init` and `mlp schema`."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from mlplatform.cli.session import Session, guarded
+
+_FILES = ("mlplatform.yaml", "pipelines/first.yaml", "data/trips.csv", ".gitignore")
+
+
+@click.command("init")
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@click.pass_obj
+@guarded
+def init_command(session: Session, folder: Path) -> None:
+    """Make a workspace: mlplatform.yaml, a first pipeline with its data, a first test."""
+    template = resources.files("mlplatform.cli") / "template"
+    for name in _FILES:
+        target = folder / name
+        if target.exists():
+            click.echo(f"kept     {target}")
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        source = template.joinpath(*name.replace(".gitignore", "gitignore").split("/"))
+        target.write_bytes(source.read_bytes())
+        click.echo(f"created  {target}")
+    click.echo(f"next: mlp test {folder / 'pipelines/first.yaml'} && mlp run {folder / 'pipelines/first.yaml'}")
+
+
+@click.command("schema")
+@click.pass_obj
+@guarded
+def schema_command(session: Session) -> None:
+    """Print the JSON Schema of the spec language."""
+    import json
+
+    from connectors.registry import OptionClasses, connectors
+    from mlplatform.spec.schema import json_schema
+
+    click.echo(json.dumps(json_schema(OptionClasses(connectors())), indent=2, ensure_ascii=False))

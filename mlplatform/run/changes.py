@@ -1,0 +1,123 @@
+"""What a run would do to each of its outputs: the table as it stands, the schema after, and why."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlplatform.errors import PlatformError, all_errors, listed, raise_all
+from mlplatform.plan.nodes import CheckedPlan, Function, Query, Sink, upstream
+from mlplatform.run.sources import dataset_uri
+from mlplatform.scan import FileScan
+from mlplatform.tables.evolve import Target, reconcile
+from mlplatform.tables.snapshot import Snapshot, open_snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A sink with its table pinned; `snapshot` is None for an exported file and for a table that is not there yet."""
+
+    sink: Sink
+    uri: str
+    mode: str
+    target: Target
+    snapshot: Snapshot | None
+    load_id: str
+
+    def lines(self) -> list[str]:
+        """What changes, for people."""
+        if not self.sink.is_dataset:
+            return [f"{'replaces' if Path(self.uri).exists() else 'creates'} the file {self.uri}"]
+        if self.snapshot is None:
+            return [f"creates the table at {self.uri}"]
+        rows = "" if self.snapshot.rows is None else f", {self.snapshot.rows:,} rows"
+        deed = {
+            "append": "appends to it",
+            "overwrite": "replaces all of it",
+            "merge": f"replaces rows of equal {listed(map(str, self.sink.output.unique_key or ()))}, adds the others",
+            "replace_partitions": "replaces the partitions that get rows",
+        }[self.mode]
+        return [f"table is at version {self.snapshot.version}{rows}; the run {deed}", *self._schema_lines()]
+
+    def _schema_lines(self) -> list[str]:
+        target = self.target
+        said = [("adds columns", target.added), ("drops columns", target.dropped), ("null in new rows", target.missing),
+                ("not written", target.ignored)]  # fmt: skip
+        lines = [f"{what}: {listed(names)}" for what, names in said if names]
+        return lines + [f"widens {name}: {old} → {new}" for name, old, new in target.widened]
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON
+        """The change as JSON."""
+        return {
+            "uri": self.uri,
+            "mode": self.mode,
+            "current_version": self.snapshot.version if self.snapshot is not None else None,
+            "current_rows": self.snapshot.rows if self.snapshot is not None else None,
+            "creates": self.snapshot is None,
+            "added": list(self.target.added),
+            "dropped": list(self.target.dropped),
+            "missing": list(self.target.missing),
+            "ignored": list(self.target.ignored),
+            "widened": [[name, str(old), str(new)] for name, old, new in self.target.widened],
+            "why": self.lines(),
+        }
+
+
+def plan_changes(plan: CheckedPlan, warehouse: str, base_dir: Path, *, full_refresh: bool = False) -> list[Change]:
+    """One change for each sink, tables pinned at their present versions.
+
+    Raises: PlanError E_SCHEMA_CHANGE, E_PARTITION; SourceError for a damaged table; all sinks' errors at once.
+    """
+    changes: list[Change] = []
+    errors: list[PlatformError] = []
+    for sink in plan.sinks.values():
+        try:
+            changes.append(_change(plan, sink, warehouse, base_dir, full_refresh))
+        except PlatformError as error:
+            errors.extend(all_errors(error))
+    raise_all(errors)
+    return changes
+
+
+def _change(plan: CheckedPlan, sink: Sink, warehouse: str, base_dir: Path, full_refresh: bool) -> Change:
+    output = sink.output
+    load_id = _load_id(plan, sink)
+    if not sink.is_dataset:
+        target = reconcile(None, sink.schema, "fail", dataset=sink.name, at=sink.at)
+        return Change(sink, str((base_dir / sink.name).resolve()), "overwrite", target, None, load_id)
+    uri = dataset_uri(warehouse, sink.name)
+    snapshot = open_snapshot(uri, name=sink.name)
+    mode = "overwrite" if full_refresh and output.mode != "merge" else output.mode
+    current = None if snapshot is None or full_refresh else snapshot.schema
+    policy = output.on_schema_change
+    target = reconcile(
+        current, sink.schema, policy, dataset=sink.name, at=sink.at, key=output.unique_key or (), mode=mode
+    )
+    return Change(sink, uri, mode, target, snapshot, load_id)
+
+
+def _load_id(plan: CheckedPlan, sink: Sink) -> str:
+    """Identity of a load: pipeline, output, the pinned sources and every step above the output.
+
+    Two runs with one load id would write the same rows, so an append is done once.
+    """
+    facts: list[Any] = [plan.pipeline, sink.name, sink.input]  # Any: JSON
+    for name in upstream(plan, [sink.input]):
+        node = plan.nodes[name]
+        if isinstance(node, Query):
+            facts.append([name, node.tree.sql("duckdb")])
+        elif isinstance(node, Function):
+            facts.append([name, str(node.function), node.input, str(node.schema)])
+        else:
+            facts.append([name, node.stream.version, _files(node.scan)])
+    return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
+
+
+def _files(scan: Any) -> Sequence[Any]:  # Any: a scan
+    if not isinstance(scan, FileScan):
+        return [scan.rows]
+    return [[file.uri, file.size_bytes, file.mtime_ns] for file in scan.files]

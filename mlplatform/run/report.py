@@ -1,0 +1,74 @@
+"""What a run gives back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from mlplatform.catalog.records import OutputRecord, RunRecord
+from mlplatform.plan.explain import size_text
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """The end of a run; prints as a table, also in notebooks."""
+
+    record: RunRecord
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.record.run_id
+
+    @property
+    def status(self) -> str:
+        """`done` or `failed`."""
+        return self.record.state
+
+    @property
+    def outputs(self) -> tuple[OutputRecord, ...]:
+        """One record for each output."""
+        return self.record.outputs
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON
+        """The document that `mlp run --json` prints."""
+        return {
+            "run_id": self.record.run_id,
+            "status": self.record.state,
+            "engine": self.record.engine,
+            "pipeline": self.record.pipeline,
+            "seconds": round(self.record.seconds or 0.0, 3),
+            "outputs": [
+                {"dataset": output.dataset, "version": output.version, "rows_written": output.rows_written,
+                 "rows_quarantined": output.rows_quarantined, "files": output.files, "bytes": output.bytes}
+                for output in self.record.outputs
+            ],
+            "errors": list(self.record.errors),
+        }  # fmt: skip
+
+    def __str__(self) -> str:
+        record = self.record
+        head = f"run {record.run_id}  {record.pipeline}  {record.state}  {record.seconds or 0:.2f} s  engine {record.engine}"
+        return "\n".join([head, *(f"  {output_line(output)}" for output in record.outputs)])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(output.dataset)}</td><td>{'' if output.version is None else output.version}</td>"
+            f"<td style='text-align:right'>{output.rows_written:,}</td><td style='text-align:right'>{output.files}</td>"
+            f"<td style='text-align:right'>{size_text(output.bytes)}</td></tr>"
+            for output in self.record.outputs
+        )
+        return (
+            f"<b>{escape(self.record.pipeline)}</b> {self.record.state} in {self.record.seconds or 0:.2f} s"
+            f"<table><tr><th>output</th><th>version</th><th>rows</th><th>files</th><th>size</th></tr>{rows}</table>"
+        )
+
+
+def output_line(output: OutputRecord) -> str:
+    """One output as a line."""
+    version = "" if output.version is None else f"  version {output.version}"
+    if output.skipped:
+        return f"{output.dataset}{version}  unchanged: this load is already in the table"
+    files = f"{output.files} file{'s' * (output.files != 1)}"
+    return f"{output.dataset}{version}  {output.mode}  {output.rows_written:,} rows  {files}  {size_text(output.bytes)}"

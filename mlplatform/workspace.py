@@ -1,0 +1,300 @@
+"""The Python API: finds the configuration and ties the parts together."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlplatform.catalog.journal import Journal
+from mlplatform.catalog.records import RunRecord
+from mlplatform.engines.base import Limits, NoWatch, Watch
+from mlplatform.engines.table import check_engine, open_engine
+from mlplatform.errors import ErrorGroup, PlatformError, SpecError, all_errors, raise_all
+from mlplatform.plan.build import build_plan
+from mlplatform.plan.explain import explain, plan_document
+from mlplatform.plan.nodes import CheckedPlan
+from mlplatform.plan.passes import optimise
+from mlplatform.plan.passes.select_outputs import select_outputs
+from mlplatform.run.changes import Change, plan_changes
+from mlplatform.run.config import Config, load_config
+from mlplatform.run.dataset import Dataset
+from mlplatform.run.promises import Promises
+from mlplatform.run.report import RunReport
+from mlplatform.run.runner import RunContext, new_run_id, recover, run_plan, utc_now
+from mlplatform.run.sources import Sources
+from mlplatform.scan import Scan
+from mlplatform.spec.model import Spec
+from mlplatform.spec.params import Values, bind_params
+from mlplatform.spec.reader import load_spec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mlplatform.catalog.store import Catalog
+    from mlplatform.run.query import Result
+    from mlplatform.run.testing import TestOutcome
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A spec, typed and priced: what it reads, what each step gives, what would change. Prints as a tree."""
+
+    checked: CheckedPlan
+    changes: tuple[Change, ...] = ()
+    values: Values | None = None
+    spec: Spec | None = None
+    run_id: str = ""
+
+    def __str__(self) -> str:
+        return self._redacted(explain(self.checked, {change.sink.name: change.lines() for change in self.changes}))
+
+    def _repr_html_(self) -> str:
+        return f"<pre style='line-height:1.3'>{escape(str(self))}</pre>"
+
+    def as_dict(self) -> dict[str, Any]:  # Any: JSON
+        """The document that `mlp plan --json` prints."""
+        return plan_document(self.checked, {change.sink.name: change.as_dict() for change in self.changes})
+
+    def _redacted(self, text: str) -> str:
+        return self.values.redact(text) if self.values is not None else text
+
+
+class Workspace:
+    """A warehouse, its catalog and an engine.
+
+    Args:
+        path: a folder or file from which `mlplatform.yaml` is looked for upwards; default: the working folder. Without
+            such a file the warehouse is `.mlp/warehouse` in the working folder.
+        environment: name of an environment of that file.
+        env: environment variables; default: the process's.
+    Raises: UsageError E_WORKSPACE.
+    """
+
+    def __init__(
+        self, path: PathLike | None = None, *, environment: str | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._env: Mapping[str, str] = dict(os.environ) if env is None else env
+        start = Path(path) if path is not None else None
+        self.config: Config = load_config(start, self._env, environment=environment)
+
+    @property
+    def warehouse(self) -> str:
+        """Where the datasets lie: `a.b` is the Delta table at `<warehouse>/a/b`."""
+        return self.config.warehouse
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Records of runs that the catalog has not taken yet."""
+        return Journal(self.config.state)
+
+    # --- specs ---------------------------------------------------------------------------------------------------
+
+    def validate(self, spec: PathLike) -> Plan:
+        """Grammar, names and types of a spec; no row is read.
+
+        Raises: SpecError, PlanError, SourceError, or an ErrorGroup of them with everything that is wrong.
+        """
+        return self._build(spec, {}, is_dry=True)
+
+    def plan(
+        self, spec: PathLike, *, engine: str | None = None, select: Sequence[str] = (), full_refresh: bool = False,
+        params: Mapping[str, object] | None = None, **more: object,
+    ) -> Plan:  # fmt: skip
+        """The typed plan with volumes and changes; parameters by name (`month=2`)."""
+        plan = self._build(spec, {**(params or {}), **more}, engine=engine)
+        return self._with_changes(plan, Path(spec), select, full_refresh)
+
+    def run(
+        self, spec: PathLike, *, engine: str | None = None, select: Sequence[str] = (), full_refresh: bool = False,
+        watch: Watch | None = None, params: Mapping[str, object] | None = None, **more: object,
+    ) -> RunReport:  # fmt: skip
+        """Run a pipeline and commit its outputs; see `RunReport`.
+
+        Raises: what planning raises; SourceError, SinkError, UserCodeError, EngineError from the run itself, after it was
+            recorded. Outputs committed before the failure stay; nothing else is visible.
+        """
+        plan = self._with_changes(
+            self._build(spec, {**(params or {}), **more}, engine=engine), Path(spec), select, full_refresh
+        )
+        return self.run_planned(plan, watch=watch)
+
+    def run_planned(self, plan: Plan, *, watch: Watch | None = None) -> RunReport:
+        """Run a plan that `plan` made, on the versions that it pinned."""
+        if plan.spec is None or plan.values is None:
+            raise SpecError("E_INTERNAL", "a plan to run is made by Workspace.plan")
+        head = self._record(plan, plan.spec)
+        scratch = self._temp_folder / head.run_id
+        context = RunContext(
+            engine=open_engine(plan.checked.engine), journal=self.journal, limits=self.limits(scratch), watch=watch or NoWatch(),
+            head=head, scratch=scratch, redact=plan.values.redact,
+        )  # fmt: skip
+        return run_plan(plan.checked, plan.changes, context)
+
+    def render(self, spec: PathLike, *, engine: str | None = None, **params: object) -> str:
+        """The statements or job that a spec compiles to."""
+        plan = self._build(spec, params, engine=engine, is_dry=True)
+        text = open_engine(plan.checked.engine).render(optimise(plan.checked))
+        return plan.values.redact(text) if plan.values is not None else text
+
+    def preview(self, spec: PathLike, step: str, *, limit: int | None = 10, **params: object) -> pa.Table:
+        """Rows of a source or step; nothing is written."""
+        plan = self._build(spec, params)
+        return self._preview(plan.checked, step, limit)
+
+    def test(self, spec: PathLike, *, engine: str | None = None, only: Sequence[str] = ()) -> list[TestOutcome]:
+        """Run the spec's own tests, each in a warehouse of its own."""
+        from mlplatform.run.testing import run_tests
+
+        return run_tests(self, Path(spec), engine=engine, only=only)
+
+    # --- data ----------------------------------------------------------------------------------------------------
+
+    def sql(self, query: str) -> Result:
+        """A SELECT over the datasets of the warehouse, read-only, at their present versions."""
+        from mlplatform.run.query import Result
+
+        return Result(query, self.warehouse, self.limits(self._temp_folder / "sql"))
+
+    def dataset(self, name: str) -> Dataset:
+        """A dataset by its name. Raises: SourceError E_DATASET_MISSING."""
+        return Dataset.open(name, self.warehouse, self.limits(self._temp_folder / "sql"))
+
+    def catalog(self) -> Catalog:
+        """The catalog, brought up to date; use it as a context manager.
+
+        Raises: CatalogError E_CATALOG.
+        """
+        from mlplatform.catalog.store import open_catalog
+
+        recover(self.journal)
+        return open_catalog(self.config.catalog, journal=self.journal)
+
+    def limits(self, scratch: Path) -> Limits:
+        """What an engine may use."""
+        return Limits(self.config.memory_bytes, self.config.threads, scratch, self.config.options)
+
+    def clear_scratch(self) -> None:
+        """Remove temporary files of ended queries."""
+        shutil.rmtree(self._temp_folder / "sql", ignore_errors=True)
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _temp_folder(self) -> Path:
+        return self.config.temp_folder if self.config.temp_folder is not None else self.config.state / "tmp"
+
+    def read(self, path: PathLike) -> tuple[Spec, list[PlatformError]]:
+        """A spec and the errors found while reading it; raises when there is no spec to go on with."""
+        from connectors.registry import OptionClasses, connectors
+
+        spec, errors = load_spec(Path(path), connectors=OptionClasses(connectors()))
+        if spec is None:
+            raise_all(errors)
+            raise SpecError("E_YAML", f"{path} is empty")
+        return spec, errors
+
+    def _build(
+        self, path: PathLike, params: Mapping[str, object], *, engine: str | None = None, is_dry: bool = False,
+        asked: frozenset[Path] = frozenset(),
+    ) -> Plan:  # fmt: skip
+        spec, errors = self.read(path)
+        return self.build(spec, errors, params, engine=engine, is_dry=is_dry, asked=asked)
+
+    def _promised(self, path: Path, asked: frozenset[Path]) -> CheckedPlan:
+        return self._build(path, {}, is_dry=True, asked=asked).checked
+
+    def build(
+        self, spec: Spec, errors: list[PlatformError], params: Mapping[Any, object], *, engine: str | None = None,
+        is_dry: bool = False, given: Mapping[str, Scan] | None = None, needed: Sequence[str] | None = None,
+        asked: frozenset[Path] = frozenset(),
+    ) -> Plan:  # fmt: skip
+        """The checked plan of a spec that was read; every error of reading and of planning at once."""
+        run_id, now = new_run_id(utc_now()), utc_now()
+        name = self._engine(spec, engine)
+        try:
+            values = bind_params(spec, params, env=self._env, run_id=run_id, started_at=now)
+        except PlatformError as error:
+            raise_all([*errors, *all_errors(error)])
+            raise
+        folder = Path(spec.path).resolve().parent
+        promises = Promises(self._promised, folder, asked | {Path(spec.path).resolve()})
+        sources = Sources(self.warehouse, folder, values, promises, is_dry, given)
+        checked, found = build_plan(spec, values, sources.open, engine=name, needed=needed)
+        self._raise([*errors, *found], values)
+        return Plan(checked, values=values, spec=spec, run_id=run_id)
+
+    @staticmethod
+    def _raise(errors: list[PlatformError], values: Values) -> None:
+        for error in errors:
+            error.message = values.redact(error.message)
+            error.notes = tuple(values.redact(note) for note in error.notes)
+        raise_all(errors)
+
+    def _engine(self, spec: Spec, asked: str | None) -> str:
+        name = asked or (str(spec.engine.default) if spec.engine.default is not None else self.config.engine)
+        try:
+            check_engine(name)
+        except PlatformError as error:
+            if asked is None and spec.engine.default is not None:
+                error.at = spec.engine.default.at
+            raise
+        return name
+
+    def _with_changes(self, plan: Plan, path: Path, select: Sequence[str], full_refresh: bool) -> Plan:
+        checked = optimise(select_outputs(plan.checked, select))
+        return self.with_changes(replace(plan, checked=checked), path.resolve().parent, full_refresh=full_refresh)
+
+    def within(self, folder: Path) -> Workspace:
+        """This workspace with an empty warehouse and state of its own in a folder (tests, scratch runs)."""
+        inner = Workspace.__new__(Workspace)
+        inner._env = self._env
+        inner.config = replace(
+            self.config, warehouse=str(folder / "warehouse"), state=folder / "state", temp_folder=folder / "tmp",
+            catalog=f"sqlite:///{folder / 'catalog.db'}", exports=folder / "exports",
+        )  # fmt: skip
+        return inner
+
+    def with_changes(self, plan: Plan, folder: Path, *, full_refresh: bool = False) -> Plan:
+        """The plan with its outputs' tables pinned; exported files are relative to `folder`."""
+        exports = self.config.exports or folder
+        changes = plan_changes(plan.checked, self.warehouse, exports, full_refresh=full_refresh)
+        return replace(plan, changes=tuple(changes))
+
+    def preview_planned(self, plan: Plan, step: str, *, limit: int | None = None) -> pa.Table:
+        """Rows of a step of a plan."""
+        return self._preview(plan.checked, step, limit)
+
+    def _preview(self, checked: CheckedPlan, step: str, limit: int | None) -> pa.Table:
+        with ExitStack() as stack:
+            scratch = self._temp_folder / new_run_id(utc_now())
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            return open_engine(checked.engine).preview(checked, step, self.limits(scratch), limit=limit)
+
+    def _record(self, plan: Plan, spec: Spec) -> RunRecord:
+        return RunRecord(
+            run_id=plan.run_id,
+            pipeline=str(spec.pipeline),
+            spec_path=spec.path,
+            spec_text=spec.text,
+            spec_hash=hashlib.sha256(spec.text.encode()).hexdigest(),
+            engine=plan.checked.engine,
+            params=dict(plan.checked.params),
+            state="running",
+            started_at=utc_now().isoformat(),
+            owner=str(spec.owner) if spec.owner is not None else None,
+            tags=tuple(map(str, spec.tags)),
+            description=str(spec.description) if spec.description is not None else None,
+        )
+
+
+__all__ = ["Dataset", "ErrorGroup", "Plan", "RunReport", "Workspace"]
