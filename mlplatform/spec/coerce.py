@@ -196,8 +196,9 @@ def _to_decimal(value: Any, kind: Decimal) -> decimal.Decimal:  # Any: unknown v
     if not number.is_finite():
         raise _NoFit
     step = decimal.Decimal(1).scaleb(-kind.scale)
+    # abs() would round to the ambient context's 28 digits.
     fitted = number.quantize(step, context=decimal.Context(prec=76))
-    if fitted != number or abs(fitted) >= decimal.Decimal(10) ** (kind.precision - kind.scale):
+    if fitted != number or fitted.copy_abs() >= decimal.Decimal(10) ** (kind.precision - kind.scale):
         raise _NoFit(f"{kind} has {kind.precision - kind.scale} digits before the point and {kind.scale} behind")
     return fitted
 

@@ -25,8 +25,9 @@ def place(value: str, style: str, start: Mark, end: Mark, source: SpecText) -> L
         return _place_block(value, style, start, end, source)
     if start.line == end.line:
         at = source.span(start.line, start.column, end.column - start.column)
-        inside = source.lines[start.line][start.column + 1 : end.column - 1]
-        return _place_quoted(value, style, at, inside) if style else Located(value, at)
+        if not style:
+            return Located(value, at)
+        return _place_quoted(value, style, at, source.lines[start.line][start.column + 1 : end.column - 1])
     first = source.span(start.line, start.column, len(source.lines[start.line]) - start.column)
     return _place_pieces(value, first, _flow_stretches(style, start, end, source), source)
 

@@ -36,7 +36,7 @@ def load_spec(path: Path, *, connectors: Mapping[str, type]) -> tuple[Spec | Non
     """The spec in a file and all errors, as `read_spec` gives them; a file that cannot be read is one error."""
     try:
         text = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         hint = "write the path of a YAML file"
         return None, [SpecError("E_FILE_MISSING", f"there is no file {path}", hint=hint)]
     except IsADirectoryError:

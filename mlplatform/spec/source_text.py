@@ -39,7 +39,9 @@ class SpecText:
 
     def span(self, row: int, offset: int, length: int = 1) -> Span:
         """The place of `length` characters; `row` and `offset` count from 0. Very long lines are not shown."""
-        line = self.lines[row] if row < len(self.lines) else ""
+        if row >= len(self.lines):  # the parser in C ends a text on the line after its last one
+            row, offset = len(self.lines) - 1, len(self.lines[-1])
+        line = self.lines[row]
         return Span(self.path, row + 1, offset + 1, max(1, length), line if len(line) <= _LONGEST_SHOWN else "")
 
     @property
