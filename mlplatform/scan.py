@@ -32,7 +32,11 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class CsvOptions:
-    """The dialect of CSV files, decided before the run; nothing is sniffed while reading."""
+    """The dialect of CSV files, decided before the run; nothing is sniffed while reading.
+
+    `has_mixed_line_ends` says that lines end both ways (CR LF and LF) and that every file was checked in full for width
+    and quotes: DuckDB reads such files only in its lenient mode, which checks neither.
+    """
 
     delimiter: str = ","
     quote: str = '"'
@@ -44,6 +48,7 @@ class CsvOptions:
     compression: Literal["none", "gzip", "zstd"] = "none"
     timestamp_format: str | None = None
     date_format: str | None = None
+    has_mixed_line_ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,8 +83,10 @@ def _first_bad_file(scan: FileScan, at: Span | None) -> SourceError | None:
 
 
 def _drain(connection: duckdb.DuckDBPyConnection, file: DataFile) -> None:
-    query = "select count(columns(*)) from read_parquet($files, hive_partitioning = false)"
-    connection.execute(query, {"files": [_escaped(file.uri)]}).fetchall()
+    query = "select * from read_parquet($files, hive_partitioning = false)"
+    reader = connection.sql(query, params={"files": [_escaped(file.uri)]}).to_arrow_reader()
+    for _ in reader:
+        pass
 
 
 # --- values of text files -------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def _csv(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.Expre
         "encoding": exp.Literal.string(options.encoding),
         "compression": exp.Literal.string(options.compression),
         "comment": exp.Literal.string(""),
-        "strict_mode": exp.true(),
+        "strict_mode": exp.Boolean(this=not options.has_mixed_line_ends),
         "null_padding": exp.false(),
         "allow_quoted_nulls": exp.false(),
     }
