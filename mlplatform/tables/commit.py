@@ -17,7 +17,7 @@ from mlplatform.tables.faults import conflict, reading, writing
 from mlplatform.tables.features import check_removable, check_writable
 from mlplatform.tables.metadata import check_partitioning, create, delta_schema, evolve_metadata, replace_table
 from mlplatform.tables.orphans import discard
-from mlplatform.tables.paths import table_address
+from mlplatform.tables.paths import file_address, table_address
 from mlplatform.tables.requests import Commit, WriteRequest, WrittenFile, written_files
 from mlplatform.tables.snapshot import open_table
 
@@ -65,7 +65,7 @@ def commit_rewrite(
     """Add files and remove others, which were read at `read_version`; one attempt.
 
     Args:
-        removed: files of the table that the written ones replace, as the log spells them.
+        removed: addresses of files of the table that the written ones replace.
     Raises: SinkError E_CONFLICT when any commit came after `read_version`; else as `commit`.
     """
     request = replace(request, uri=table_address(request.uri))
@@ -76,8 +76,13 @@ def commit_rewrite(
         raise conflict(request.uri, f"version {version} came after version {read_version}")
     if table is None:
         return _first(request, files, adds)
+    if removed:
+        check_removable(request.uri, table)
     table = _prepared(request, table)
-    removes = remove_actions(request, table, removed)
+    gone = set(removed)
+    removes = remove_actions(
+        request, table, [path for path in _paths(table) if file_address(request.uri, path) in gone]
+    )
     return _done(_write(request, table, [*removes, *adds], "append"), files)
 
 
