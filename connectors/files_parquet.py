@@ -16,7 +16,7 @@ from connectors.faults import parquet_fault, unreadable
 from connectors.files_options import FileSet, check_names, different_columns
 from mlplatform.errors import PlanError, SourceError, repr_name
 from mlplatform.scan import FileScan
-from mlplatform.types import BIGINT, DOUBLE, FLOATS, INTEGERS, DataType, Decimal, from_duckdb
+from mlplatform.types import BIGINT, DOUBLE, FLOATS, INTEGERS, DataType, Decimal, from_duckdb, to_duckdb
 
 if TYPE_CHECKING:
     import duckdb
@@ -45,8 +45,8 @@ def parquet_source(found: FileSet) -> tuple[FileScan, dict[str, str]]:
         try:
             layouts = _layouts(connection, found, uris)
             rows = dict(connection.execute(_ROWS, {"files": literal(uris)}).fetchall())
-        except duckdb.Error as error:
-            raise _fault(connection, error, found, uris) from error
+        except (duckdb.Error, OSError) as error:
+            raise _fault(error, found, uris) from error
     types = _merge(layouts, found)
     schema = found.schema(types)
     files = tuple(found.data_file(index, rows=rows.get(uri)) for index, uri in enumerate(uris))
@@ -93,8 +93,17 @@ def _layouts(
         check_names(_top_level(footer), uri, at=found.at)
         relation = connection.sql(_COLUMNS, params={"files": literal([uri])})
         types = dict(zip(relation.columns, relation.types, strict=True))
-        layouts.setdefault(tuple((name, str(kind)) for name, kind in types.items()), (uri, types))
+        layouts.setdefault(tuple((name, _text(kind)) for name, kind in types.items()), (uri, types))
     return layouts
+
+
+def _text(kind: Any) -> str:  # Any: DuckDBPyType has no stubs
+    """The stored type, spelled as `types.to_duckdb` spells it when the language has that very type."""
+    try:
+        ours, is_exact = from_duckdb(kind)
+    except PlanError:
+        return str(kind)
+    return to_duckdb(ours) if is_exact else str(kind)
 
 
 def _top_level(footer: tuple[tuple[Any, ...], ...]) -> list[str]:  # Any: a row of _FOOTERS
@@ -106,17 +115,16 @@ def _top_level(footer: tuple[tuple[Any, ...], ...]) -> list[str]:  # Any: a row 
     return names
 
 
-def _fault(
-    connection: duckdb.DuckDBPyConnection, error: duckdb.Error, found: FileSet, uris: list[str]
-) -> PlanError | SourceError:
+def _fault(error: Exception, found: FileSet, uris: list[str]) -> PlanError | SourceError:
     """The error with the file that caused it, which DuckDB does not always name."""
     import duckdb
 
     for uri in uris:
         try:
-            connection.execute(_FOOTERS, {"files": literal([uri])}).fetchall()
-            connection.sql(_COLUMNS, params={"files": literal([uri])})
-        except duckdb.Error as single:
+            with connect() as connection:  # one for each: an internal error of DuckDB's ends its session
+                connection.execute(_FOOTERS, {"files": literal([uri])}).fetchall()
+                connection.sql(_COLUMNS, params={"files": literal([uri])})
+        except (duckdb.Error, OSError) as single:
             return parquet_fault(str(single), [uri], at=found.at) or unreadable(uri, str(single), at=found.at)
     return unreadable(uris[0], str(error), at=found.at)
 

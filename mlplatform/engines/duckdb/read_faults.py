@@ -20,28 +20,40 @@ from mlplatform.errors import PlatformError, SourceError, Span, repr_name
 from mlplatform.scan import DataFile, FileScan
 from mlplatform.types import BINARY, Column
 
-_PAGES = re.compile(
-    r"parquet|snappy|decompress|thrift|TProtocol|page|dictionary|\bRLE\b|gzip|zstd|lz4|brotli|out of buffer|corrupt",
-    re.IGNORECASE,
+# A damaged page shows as one of these, or (DuckDB 2.0) as Python's own OSError; a statement's own faults seldom do.
+_DAMAGE = (
+    duckdb.IOException,
+    duckdb.InvalidInputException,
+    duckdb.InternalException,
+    duckdb.FatalException,
+    duckdb.NotImplementedException,
+    duckdb.SerializationException,
+    OSError,
 )
-_OTHERS = (duckdb.OutOfMemoryException, duckdb.InterruptException, duckdb.BinderException, duckdb.CatalogException)
 
 
-def source_error(error: duckdb.Error, scan: FileScan, at: Span | None) -> PlatformError | None:
-    """The error behind one of DuckDB's when a file of `scan` is to blame, else None."""
-    if isinstance(error, _OTHERS) and "No files found" not in str(error):
-        return None
+def source_error(error: Exception, scan: FileScan, at: Span | None) -> PlatformError | None:
+    """The error behind one of DuckDB's when a file of `scan` is to blame, else None.
+
+    Args:
+        error: a `duckdb.Error`, or an OSError that came out of DuckDB.
+    """
     message = str(error)
-    named = _named(message, scan, at)
+    named = None if isinstance(error, duckdb.BinderException) else _named(message, scan, at)
     if named is not None:
         return named
-    if scan.format != "parquet" and (isinstance(error, duckdb.ConversionException) or MARK in message):
-        return _first_bad_value(scan, at)
+    if scan.format != "parquet":
+        is_cast = isinstance(error, duckdb.ConversionException) or MARK in message or "hex digit" in message
+        return _first_bad_value(scan, at) if is_cast else None
     if MARK in message:
         return _too_fine(message, scan, at)
-    if scan.format == "parquet" and _PAGES.search(message):
-        return _first_bad_file(scan, at)
-    return None
+    return _first_bad_file(scan, at) if _may_be_damage(error, message) else None
+
+
+def _may_be_damage(error: Exception, message: str) -> bool:
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return "failed to allocate data of size" in message  # a length field that is garbage
+    return isinstance(error, _DAMAGE) or type(error) is duckdb.Error
 
 
 def _named(message: str, scan: FileScan, at: Span | None) -> SourceError | None:
@@ -72,21 +84,20 @@ def _too_fine(message: str, scan: FileScan, at: Span | None) -> SourceError | No
 
 
 def _first_bad_file(scan: FileScan, at: Span | None) -> SourceError | None:
-    with duckdb.connect() as connection:
-        for file in scan.files:
-            try:
-                _drain(connection, file)
-            except duckdb.Error as error:
-                fault = parquet_fault(str(error), [file.uri], at=at)
-                return fault or unreadable(file.uri, str(error).partition("\n")[0], at=at)
+    for file in scan.files:
+        try:
+            _drain(file)
+        except (duckdb.Error, OSError) as error:
+            fault = parquet_fault(str(error), [file.uri], at=at)
+            return fault or unreadable(file.uri, str(error).partition("\n")[0], at=at)
     return None
 
 
-def _drain(connection: duckdb.DuckDBPyConnection, file: DataFile) -> None:
+def _drain(file: DataFile) -> None:
     query = "select * from read_parquet($files, hive_partitioning = false)"
-    reader = connection.sql(query, params={"files": [_escaped(file.uri)]}).to_arrow_reader()
-    for _ in reader:
-        pass
+    with duckdb.connect() as connection:  # one for each file: an internal error of DuckDB's ends its session
+        for _ in connection.sql(query, params={"files": [_escaped(file.uri)]}).to_arrow_reader():
+            pass
 
 
 # --- values of text files -------------------------------------------------------------------------------
