@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 from mlplatform.errors import PlatformError, SinkError, SourceError, repr_name
 
-_NOISE = re.compile(r"\x1b\[[0-9;]*m|^\s*\d+: \S+\s*$", re.MULTILINE)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_TRACE = re.compile(r"^\s*0: .*\Z", re.MULTILINE | re.DOTALL)
 _DISK = re.compile(r"No space left on device|os error 28\b|StorageFull|Disk quota exceeded", re.IGNORECASE)
 _PERMISSION = re.compile(
     r"Permission denied|Read-only file system|os error (?:13|30|1)\b|PermissionDenied|AccessDenied|status code: 403",
@@ -66,8 +67,9 @@ def conflict(uri: str, why: str) -> SinkError:
 
 
 def first_line(error: BaseException) -> str:
-    """The telling part of a deltalake message: no colours, no empty back-trace."""
-    lines = [line.strip() for line in _NOISE.sub("", str(error)).splitlines() if line.strip()]
+    """The telling part of a deltalake message: no colours, no back-trace."""
+    text = _TRACE.sub("", _COLOUR.sub("", str(error)))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[:2])[:400] or type(error).__name__
 
 

@@ -10,7 +10,7 @@ from mlplatform.tables.snapshot import open_table
 
 
 def history(uri: str) -> list[tuple[int, str | None, str, str | None]]:
-    """(version, commit time as ISO 8601 UTC, operation, run id) of each version that the log still holds, newest first."""
+    """(version, ISO 8601 commit time in UTC, operation, run id) of each version still in the log, newest first."""
     address = table_address(uri)
     table = open_table(address)
     if table is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -136,7 +137,7 @@ def open_snapshot(uri: str, *, version: int | None = None, name: str = "") -> Sn
             table_id=str(table.metadata().id),
             description=table.metadata().description,
             configuration=dict(table.metadata().configuration),
-            committed_at=_committed_at(table),
+            committed_at=_committed_at(address, table),
             actions=actions,
         )
 
@@ -149,30 +150,39 @@ def open_table(address: str, *, version: int | None = None, name: str = "") -> A
     from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
 
-    _check_folder(address)
-    if version is not None and version < 0:
+    newest = _check_folder(address, version)
+    # deltalake looks for every version up to the one asked for, which takes a minute for a far one.
+    if newest is None and version is not None and local_folder(address) is None:
+        newest = (_versions(address) or (0, None))[1]
+    if version is not None and (version < 0 or (newest is not None and version > newest)):
         raise _no_version(address, version, name)
     try:
         with reading(address):
             try:
                 return DeltaTable(address, version=version)
-            except TableNotFoundError:
-                return None
+            except TableNotFoundError as error:
+                if "Unknown scheme" not in str(error):
+                    return None
+                raise OSError(str(error)) from error
     except SourceError as error:
         if version is not None and _is_beyond(address, version):
             raise _no_version(address, version, name) from error
         raise
 
 
-def _check_folder(address: str) -> None:
-    """Tell an empty place from a damaged table: deltalake says "not found" for both."""
+def _check_folder(address: str, version: int | None) -> int | None:
+    """The newest version in a local log; None where there is none or where it cannot be told.
+
+    It also tells an empty place from a damaged table: deltalake says "not found" for both, and reads an empty commit
+    as one without rows.
+    """
     folder = local_folder(address)
     if folder is None or not folder.exists():
-        return
+        return None
     try:
-        log = folder / "_delta_log"
-        if log.is_dir() and any(entry.suffix in (".json", ".parquet") for entry in log.iterdir()):
-            return
+        versions, has_log = _logged_versions(folder / "_delta_log", version)
+        if has_log:
+            return max(versions, default=None)
         stray = next((entry for entry in _entries(folder) if not _OUR_FILE.fullmatch(entry.name)), None)
     except OSError as error:
         raise SourceError("E_PERMISSION", f"the table folder {repr_name(address)} may not be read: {error}") from error
@@ -183,6 +193,24 @@ def _check_folder(address: str) -> None:
             hint="move the files away, or read them with `connector: files`",
             notes=[f"found {stray.name}"],
         )
+    return None
+
+
+def _logged_versions(log: Path, version: int | None) -> tuple[list[int], bool]:
+    """Versions that the log holds a file of (commits, checkpoints), and whether there is anything of a log."""
+    if not log.is_dir():
+        return [], False
+    with os.scandir(log) as entries:
+        logged = [entry for entry in entries if entry.name.endswith((".json", ".parquet"))]
+    commits = {int(found[1]): entry for entry in logged if (found := _COMMIT.fullmatch(entry.name))}
+    for number, entry in commits.items():
+        if (version is None or number <= version) and entry.stat().st_size == 0:
+            raise SourceError(
+                "E_TABLE_CORRUPT",
+                f"the commit {repr_name(entry.path)} is empty",
+                hint="restore it from a copy, or read an earlier version",
+            )
+    return [int(entry.name[:20]) for entry in logged if entry.name[:20].isdigit()], bool(logged)
 
 
 def _entries(folder: Path) -> Iterator[Path]:
@@ -234,6 +262,19 @@ def _check_present(snapshot: Snapshot, files: Sequence[DataFile]) -> None:
         )
 
 
-def _committed_at(table: Any) -> datetime | None:  # Any: deltalake.DeltaTable
-    stamp = next((entry.get("timestamp") for entry in table.history(1)), None)
+def _committed_at(address: str, table: Any) -> datetime | None:  # Any: deltalake.DeltaTable
+    try:
+        stamp = _stamp(address, table)
+    except (SourceError, OSError, ValueError):
+        return None  # the log was cleaned, or a later commit is damaged; the rows are readable all the same
     return datetime.fromtimestamp(stamp / 1000, tz=timezone.utc) if isinstance(stamp, int) else None
+
+
+def _stamp(address: str, table: Any) -> Any:  # Any: deltalake.DeltaTable; JSON
+    folder = local_folder(address)
+    if folder is None:
+        with reading(address):
+            return next((entry.get("timestamp") for entry in table.history(1)), None)
+    text = (folder / "_delta_log" / f"{table.version():020}.json").read_text(encoding="utf-8")
+    actions = (json.loads(line) for line in text.splitlines() if '"commitInfo"' in line)
+    return next((action["commitInfo"].get("timestamp") for action in actions if "commitInfo" in action), None)
