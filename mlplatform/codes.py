@@ -54,6 +54,7 @@ CODES: dict[str, str] = {
     # while running
     "E_CAST": "a value cannot be cast",
     "E_OVERFLOW": "a number is too large for its type",
+    "E_DIVISION_BY_ZERO": "a number is divided by zero",
     "E_MEMORY": "the work does not fit the memory limit",
     "E_ENGINE": "the engine failed",
     "E_ENGINE_UNKNOWN": "there is no such engine, or it is not installed",

@@ -136,7 +136,7 @@ class Stream:
         dataset: the dataset's name, for datasets only.
         version: the pinned version, for Delta tables only.
         facts: further lines for `plan` (the CSV dialect that was found, …).
-        prune: the scan without files that hold no row for which all predicates hold; None where nothing can be left out.
+        prune: the scan without files in which no row satisfies all predicates; None where nothing can be left out.
     """
 
     scan: Scan

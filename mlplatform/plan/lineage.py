@@ -63,8 +63,11 @@ def step_lineage(node: Query | Function, nodes: Mapping[str, Node]) -> Lineage:
         return _opaque(node.schema, schemas)
     try:
         tree = qualify(
-            node.tree.copy(), schema=_sqlglot_schema(schemas), dialect="duckdb", validate_qualify_columns=False,
-        )  # fmt: skip
+            node.tree.copy(),
+            schema=_sqlglot_schema(schemas),
+            dialect="duckdb",
+            validate_qualify_columns=False,
+        )
         scope = build_scope(tree)
     except SqlglotError:
         return _opaque(node.schema, schemas)
@@ -101,7 +104,7 @@ def _composed(origins: Iterable[Origin], before: Mapping[str, Lineage]) -> Itera
 
 
 def _stronger(later: str, earlier: str) -> str:
-    """The way of a path of two: indirect anywhere stays indirect, then aggregation over transformation over identity."""
+    """The way of a path of two: indirect anywhere stays indirect; aggregation over transformation over identity."""
     if earlier not in _DIRECT:
         return earlier
     if later not in _DIRECT:

@@ -14,7 +14,8 @@ from sqlglot.errors import SqlglotError
 from mlplatform.errors import PlanError, Span
 from mlplatform.plan.portable import check_portable
 from mlplatform.spec.located import Located
-from mlplatform.spec.params import Secret, Values, placeholders
+from mlplatform.spec.params import Secret, Values, as_text, placeholders
+from mlplatform.spec.placeholders import unescape
 from mlplatform.types import DataType, to_duckdb
 
 DIALECT = "duckdb"
@@ -140,8 +141,8 @@ def _interpolate(inner: str, text: Located, values: Values) -> str:
     located = Located(inner, text.at)
     for start, end, name in reversed(placeholders(located)):
         value, _ = values.get(name, text.at)
-        inner = f"{inner[:start]}{_open_value(value, text, name)}{inner[end:]}"
-    return inner.replace("$${", "${")
+        inner = f"{inner[:start]}{as_text(_open_value(value, text, name))}{inner[end:]}"
+    return unescape(inner)
 
 
 def _open_value(value: Any, text: Located, name: str) -> Any:  # Any: a parameter's value
@@ -176,12 +177,25 @@ def _full_name(table: exp.Table) -> str:
 
 
 def _is_cte(table: exp.Table) -> bool:
+    """Whether the name is one of the query's own CTEs; a CTE sees those before it, itself only when recursive."""
     if table.args.get("db") is not None:
         return False
-    node: exp.Expr | None = table
-    while node is not None:
-        with_ = node.args.get("with_") if isinstance(node, exp.Query) else None
-        if with_ is not None and any(cte.alias.lower() == table.name.lower() for cte in with_.expressions):
+    node: exp.Expr = table
+    while (parent := node.parent) is not None:
+        if isinstance(parent, exp.With) and any(_is_named(cte, table.name) for cte in _visible_from(parent, node)):
             return True
-        node = node.parent
+        with_ = parent.args.get("with_") if isinstance(parent, exp.Query) else None
+        if with_ is not None and node is not with_ and any(_is_named(cte, table.name) for cte in with_.expressions):
+            return True
+        node = parent
     return False
+
+
+def _visible_from(with_: exp.With, cte: exp.Expr) -> list[exp.Expr]:
+    if with_.recursive:
+        return list(with_.expressions)
+    return with_.expressions[: next(i for i, each in enumerate(with_.expressions) if each is cte)]
+
+
+def _is_named(cte: exp.Expr, name: str) -> bool:
+    return bool(cte.alias.lower() == name.lower())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
 import decimal
 import math
@@ -142,7 +141,7 @@ def _scalar(value: Any, name: str) -> Any:  # Any: as above
     if name == "date":
         return value if isinstance(value, dt.date) else dt.date.fromisoformat(str(value))
     if name == "binary":
-        return value if isinstance(value, bytes) else base64.b64decode(str(value), validate=True)
+        return value if isinstance(value, bytes) else bytes.fromhex(str(value))
     if name in ("tinyint", "smallint", "int", "bigint"):
         return int(value) if not isinstance(value, bool | str) and value == int(value) else value
     return str(value) if name == "string" and isinstance(value, str) else value

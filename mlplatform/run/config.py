@@ -85,8 +85,12 @@ def _in_environment(document: dict[str, Any], name: str | None) -> dict[str, Any
     if name is None:
         return document
     if name not in environments:
-        raise UsageError("E_WORKSPACE", f"there is no environment {repr_name(name)}", hint=did_you_mean(name, environments),
-                         notes=[f"environments: {listed(environments)}"])  # fmt: skip
+        raise UsageError(
+            "E_WORKSPACE",
+            f"there is no environment {repr_name(name)}",
+            hint=did_you_mean(name, environments),
+            notes=[f"environments: {listed(environments)}"],
+        )
     overrides = environments[name] or {}
     _check_keys(overrides, ("warehouse", "catalog", "engine"), f"environment {repr_name(name)}")
     engine = {**(document.get("engine") or {}), **(overrides.get("engine") or {})}

@@ -44,8 +44,12 @@ class Dataset:
         )
         if snapshot is None:
             known = datasets_in(warehouse)
-            raise SourceError("E_DATASET_MISSING", f"there is no dataset {repr_name(name)}", hint=did_you_mean(name, known),
-                              notes=[f"datasets: {', '.join(known)}"] if known else [])  # fmt: skip
+            raise SourceError(
+                "E_DATASET_MISSING",
+                f"there is no dataset {repr_name(name)}",
+                hint=did_you_mean(name, known),
+                notes=[f"datasets: {', '.join(known)}"] if known else [],
+            )
         return cls(name, snapshot, limits)
 
     @property

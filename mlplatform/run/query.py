@@ -89,8 +89,8 @@ class Result:
         tree = _parsed(text)
         with connect(self.limits) as connection:
             connection.execute("SET preserve_insertion_order = true")
-            for name, table in tables_of(tree).items():
-                self._view(connection, name, table, text)
+            for name in tables_of(tree):
+                self._view(connection, name, text)
             try:
                 yield connection.sql(tree.sql("duckdb"))
             except duckdb.BinderException as error:
@@ -98,7 +98,7 @@ class Result:
             except duckdb.Error as error:
                 raise run_error(error, "running the query") from error
 
-    def _view(self, connection: duckdb.DuckDBPyConnection, name: str, table: exp.Table, text: Located) -> None:
+    def _view(self, connection: duckdb.DuckDBPyConnection, name: str, text: Located) -> None:
         schema, _, dataset = name.partition(".")
         snapshot = (
             open_snapshot(dataset_uri(self.warehouse, name), name=name) if dataset and "." not in dataset else None

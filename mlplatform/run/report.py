@@ -49,7 +49,8 @@ class RunReport:
 
     def __str__(self) -> str:
         record = self.record
-        head = f"run {record.run_id}  {record.pipeline}  {record.state}  {record.seconds or 0:.2f} s  engine {record.engine}"
+        took = f"{record.seconds or 0:.2f} s"
+        head = f"run {record.run_id}  {record.pipeline}  {record.state}  {took}  engine {record.engine}"
         return "\n".join([head, *(f"  {output_line(output)}" for output in record.outputs)])
 
     def _repr_html_(self) -> str:

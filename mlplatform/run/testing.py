@@ -12,9 +12,9 @@ from mlplatform.engines.base import NoWatch, WriteTarget, same_columns
 from mlplatform.engines.table import open_engine
 from mlplatform.errors import PlanError, PlatformError, Span, UsageError, all_errors, did_you_mean, repr_name
 from mlplatform.plan.nodes import CheckedPlan, Sink, Source, upstream
+from mlplatform.plan.passes.select_outputs import drop_unused
 from mlplatform.run.compare import Difference, compare
 from mlplatform.run.sources import dataset_uri
-from mlplatform.plan.passes.select_outputs import drop_unused
 from mlplatform.scan import RowScan, Scan, Stream
 from mlplatform.spec.located import Located
 from mlplatform.spec.model import OutputSpec, Rows, Spec, TestSpec
@@ -131,8 +131,11 @@ def _plan(scratch: Workspace, spec: Spec, test: TestSpec, engine: str | None) ->
     typed = scratch.build(spec, [], test.params, engine=engine, is_dry=True)
     missing = set(map(str, test.expect)) - set(typed.checked.sinks) - set(typed.checked.nodes)
     if missing:
-        raise PlanError("E_NAME_UNKNOWN", f"test {repr_name(test.name)} expects {', '.join(sorted(missing))}, which the spec lacks",
-                        at=test.name.at)  # fmt: skip
+        raise PlanError(
+            "E_NAME_UNKNOWN",
+            f"test {repr_name(test.name)} expects {', '.join(sorted(missing))}, which the spec lacks",
+            at=test.name.at,
+        )
     given: dict[str, Scan] = {
         source.name: RowScan(
             _typed_rows(test.given.get(_key(source.name), ()), source.schema, source.name), source.schema
@@ -151,16 +154,24 @@ def _check_given(plan: CheckedPlan, spec: Spec, test: TestSpec) -> None:
     wanted = [plan.sinks[str(name)].input if name in spec.outputs else str(name) for name in test.expect]
     for name in upstream(plan, wanted):
         if isinstance(plan.nodes[name], Source) and name not in test.given:
-            raise PlanError("E_TEST", f"test {repr_name(test.name)} reads source {repr_name(name)}, and no rows are given for it",
-                            at=test.name.at, hint=f"add `{name}: []` under `given` for no rows")  # fmt: skip
+            raise PlanError(
+                "E_TEST",
+                f"test {repr_name(test.name)} reads source {repr_name(name)}, and no rows are given for it",
+                at=test.name.at,
+                hint=f"add `{name}: []` under `given` for no rows",
+            )
 
 
 def _typed_rows(rows: Rows, schema: Schema, name: str) -> Rows:
     for row in rows:
         for column in row:
             if column not in schema:
-                raise missing_column(column, schema, at=column.at if isinstance(column, Located) else None,
-                                     where=f" in the rows given for {repr_name(name)}")  # fmt: skip
+                raise missing_column(
+                    column,
+                    schema,
+                    at=column.at if isinstance(column, Located) else None,
+                    where=f" in the rows given for {repr_name(name)}",
+                )
     return rows
 
 
@@ -176,8 +187,15 @@ def _write_given(scratch: Workspace, sink: Sink, rows: Rows, plan: Plan, folder:
     partitions = tuple(map(str, sink.output.partition_by))
     target = WriteTarget(sink.name, Path(uri), "part-given", same_columns(sink.schema), partition_by=partitions)
     report = open_engine(plan.checked.engine).run(before, [target], scratch.limits(folder / "tmp"), NoWatch())
-    request = WriteRequest(uri=uri, dataset=sink.name, mode="overwrite", schema=sink.schema, partition_by=partitions,
-                           run_id="given", pipeline="given")  # fmt: skip
+    request = WriteRequest(
+        uri=uri,
+        dataset=sink.name,
+        mode="overwrite",
+        schema=sink.schema,
+        partition_by=partitions,
+        run_id="given",
+        pipeline="given",
+    )
     commit(request, report.written[sink.name].files, expected_version=None)
 
 

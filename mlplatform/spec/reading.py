@@ -190,7 +190,7 @@ def _accepts_scalar(node: ScalarNode, shape: Shape) -> bool:
             return isinstance(value, int) and not isinstance(value, bool)
         case NumberShape():
             return isinstance(value, int | float) and not isinstance(value, bool)
-    return value is None and not node.raw
+    return value is None
 
 
 def _read_plain(reading: Reading, node: Node, shape: Shape) -> Any:  # Any: int, float, bool, None or Located
@@ -368,8 +368,6 @@ def _mismatch_hint(node: Node, members: tuple[Shape, ...]) -> str | None:
 
 
 def _null_hint(node: ScalarNode, members: tuple[Shape, ...]) -> str:
-    if node.raw and any(isinstance(member, NullShape) for member in members):
-        return 'write the name alone to keep the column, or an expression such as "cast(null as int)"'
     if node.raw and any(isinstance(member, TextShape) for member in members):
         return f'write "{node.raw}" in quotes, or leave the key out'
     return "leave the key out, or give it a value"

@@ -217,5 +217,10 @@ def _check_unchanged(node: Source) -> None:
                 "E_FILE_MISSING", f"{file.uri} of source {repr_name(node.name)} is gone", at=node.at
             ) from error
         if (now.st_mtime_ns, now.st_size) != (file.mtime_ns, file.size_bytes):
-            raise SourceError("E_SOURCE_CHANGED", f"{file.uri} changed after the plan was made", at=node.at, transient=True,
-                              hint="run again when it is complete")  # fmt: skip
+            raise SourceError(
+                "E_SOURCE_CHANGED",
+                f"{file.uri} changed after the plan was made",
+                at=node.at,
+                transient=True,
+                hint="run again when it is complete",
+            )

@@ -48,19 +48,36 @@ def run_error(error: Exception, what: str) -> PlatformError:
     message = str(error)
     text = re.sub(r"^[A-Za-z ]+ Error: ", "", message.split("\n")[0])
     if _is_disk_full(error, message):
-        return SinkError("E_DISK_FULL", f"no space left while {what}", notes=[text],
-                         hint="free space, or set `engine: {duckdb: {temp_directory: …}}` to a larger disk")  # fmt: skip
+        return SinkError(
+            "E_DISK_FULL",
+            f"no space left while {what}",
+            notes=[text],
+            hint="free space, or set `engine: {duckdb: {temp_directory: …}}` to a larger disk",
+        )
     if isinstance(error, duckdb.OutOfMemoryException):
-        return EngineError("E_MEMORY", f"the memory limit was reached while {what}", notes=[text],
-                           hint="raise memory_limit, or lower threads")  # fmt: skip
+        return EngineError(
+            "E_MEMORY",
+            f"the memory limit was reached while {what}",
+            notes=[text],
+            hint="raise memory_limit, or lower threads",
+        )
     if isinstance(error, duckdb.InterruptException):
         return EngineError("E_INTERRUPTED", f"stopped while {what}")
     if isinstance(error, duckdb.OutOfRangeException) or "out of range" in message or "verflow" in message:
-        return EngineError("E_OVERFLOW", f"a number does not fit its type while {what}: {text}",
-                           hint="cast to a wider type before the arithmetic")  # fmt: skip
+        return EngineError(
+            "E_OVERFLOW",
+            f"a number does not fit its type while {what}: {text}",
+            hint="cast to a wider type before the arithmetic",
+        )
+    if "Division by zero" in message:
+        where = text.split(". Use TRY", 1)[0]
+        return EngineError(
+            "E_DIVISION_BY_ZERO", f"{where[:1].lower()}{where[1:]} while {what}", hint="divide by nullif(x, 0)"
+        )
     if isinstance(error, duckdb.ConversionException):
-        return EngineError("E_CAST", f"a value cannot be cast while {what}: {text}",
-                           hint="use try_cast, or filter such rows first")  # fmt: skip
+        return EngineError(
+            "E_CAST", f"a value cannot be cast while {what}: {text}", hint="use try_cast, or filter such rows first"
+        )
     if isinstance(error, duckdb.IOException | duckdb.HTTPException):
         return SourceError("E_FILE_UNREADABLE", f"reading or writing failed while {what}: {text}")
     if isinstance(error, duckdb.PermissionException):

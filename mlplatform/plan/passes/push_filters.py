@@ -76,9 +76,9 @@ class _Demands:
         alias = table.alias_or_name if len(_tables(select)) > 1 else None
         where = select.args.get("where")
         local = frozenset(_predicates(where.this, alias, schema)) if where is not None else _NONE
-        return local | self._through(select, query, alias, schema)
+        return local | self._through(select, query, schema)
 
-    def _through(self, select: exp.Select, query: Query, alias: str | None, schema: Schema) -> Predicates:
+    def _through(self, select: exp.Select, query: Query, schema: Schema) -> Predicates:
         """Demands on the query's own columns, where they are plain columns of the table."""
         if select is not query.tree or any(select.args.get(part) for part in ("group", "limit", "distinct", "qualify")):
             return _NONE

@@ -28,4 +28,5 @@ def lower(operator: SqlOperator, context: Context) -> Lowered:
             return dedupe.lower(operator, context)
         case AsofJoinStep():
             return asof_join.lower(operator, context)
-    assert_never(operator)
+        case _:
+            assert_never(operator)

@@ -63,8 +63,12 @@ def lower(step: AsofJoinStep, context: Context) -> Lowered:
     tree = _nearest(join) if step.direction == "nearest" else _one_way(join)
     for alias, body in ctes:
         tree = tree.with_(alias, as_=body, copy=False)
-    return Lowered(tree, tuple(dict.fromkeys((str(step.left), str(step.right)))),
-                   (step.where_right,) if step.where_right is not None else (), _reach(join))  # fmt: skip
+    return Lowered(
+        tree,
+        tuple(dict.fromkeys((str(step.left), str(step.right)))),
+        (step.where_right,) if step.where_right is not None else (),
+        _reach(join),
+    )
 
 
 # --- names and types -----------------------------------------------------------------------------------------------
@@ -76,8 +80,12 @@ def _resolve(step: AsofJoinStep, context: Context) -> _Join:
     left_time, right_time = _sides(step.time)
     seq = None if step.seq is None else _sides(step.seq)[1]
     require_columns([*(pair[0] for pair in by), left_time], left, step=context.step, of=step.left)
-    require_columns([*(pair[1] for pair in by), right_time, *([seq] if seq is not None else [])], right,
-                    step=context.step, of=step.right)  # fmt: skip
+    require_columns(
+        [*(pair[1] for pair in by), right_time, *([seq] if seq is not None else [])],
+        right,
+        step=context.step,
+        of=step.right,
+    )
     _check_keys(by, left, right, context.step)
     tick_ns = _check_times(left[left_time].type, right[right_time].type, left_time, right_time, context.step)
     if seq is not None and right[seq].type not in INTEGERS:
@@ -89,8 +97,19 @@ def _resolve(step: AsofJoinStep, context: Context) -> _Join:
     hidden = {other.lower() for _, other in by} | {right_time.lower()}
     default = [item for item in right.names if item.lower() not in hidden]
     kept = right_columns(step.columns, step.prefix, right=right, default=default, step=context.step, of=step.right)
-    join = _Join(step, left, right, by, left[left_time].name, right[right_time].name, seq, tick_ns,
-                 _tolerance(step, tick_ns, context.step), tuple(kept), name)  # fmt: skip
+    join = _Join(
+        step,
+        left,
+        right,
+        by,
+        left[left_time].name,
+        right[right_time].name,
+        seq,
+        tick_ns,
+        _tolerance(step, tick_ns, context.step),
+        tuple(kept),
+        name,
+    )
     _check_names(join, context.step)
     return join
 
@@ -103,29 +122,49 @@ def _check_keys(by: tuple[tuple[str, str], ...], left: Schema, right: Schema, st
     for one, other in by:
         left_type, right_type = left[one].type, right[other].type
         if not (isinstance(left_type, Scalar) and left_type.name in _KEY_TYPES):
-            raise PlanError("E_KEY_TYPE", f"by column {repr_name(one)} is {left_type}", at=_place(one, step),
-                            hint="keys are string, integer, boolean, date or binary")  # fmt: skip
+            raise PlanError(
+                "E_KEY_TYPE",
+                f"by column {repr_name(one)} is {left_type}",
+                at=_place(one, step),
+                hint="keys are string, integer, boolean, date or binary",
+            )
         both_integer = left_type in INTEGERS and right_type in INTEGERS
         if left_type != right_type and not both_integer:
-            raise PlanError("E_TYPE", f"by column {repr_name(one)} is {left_type} on the left and {right_type} on the right",
-                            at=_place(one, step), hint="cast one of them first")  # fmt: skip
+            raise PlanError(
+                "E_TYPE",
+                f"by column {repr_name(one)} is {left_type} on the left and {right_type} on the right",
+                at=_place(one, step),
+                hint="cast one of them first",
+            )
 
 
 def _check_times(left: DataType, right: DataType, left_name: str, right_name: str, step: Located) -> int:
     for kind, name in ((left, left_name), (right, right_name)):
         if kind not in (BIGINT, TIMESTAMP, TIMESTAMP_NTZ):
-            raise PlanError("E_TIME_TYPE", f"time column {repr_name(name)} is {kind}", at=_place(name, step),
-                            hint="time is a bigint of nanoseconds or a timestamp: cast it in the step before")  # fmt: skip
+            raise PlanError(
+                "E_TIME_TYPE",
+                f"time column {repr_name(name)} is {kind}",
+                at=_place(name, step),
+                hint="time is a bigint of nanoseconds or a timestamp: cast it in the step before",
+            )
     if (left == BIGINT) != (right == BIGINT):
-        raise PlanError("E_TIME_MIXED", f"time is {left} on the left and {right} on the right", at=_place(left_name, step),
-                        hint="convert one side: epoch_ns(ts) or make_timestamp_ns(t_ns)")  # fmt: skip
+        raise PlanError(
+            "E_TIME_MIXED",
+            f"time is {left} on the left and {right} on the right",
+            at=_place(left_name, step),
+            hint="convert one side: epoch_ns(ts) or make_timestamp_ns(t_ns)",
+        )
     return TICK_NS[str(left)]
 
 
 def _tolerance(step: AsofJoinStep, tick_ns: int, name: Located) -> int | None:
     if step.tolerance is None:
-        raise PlanError("E_TOLERANCE_MISSING", f"step {repr_name(name)} bridges time without a tolerance", at=name.at,
-                        hint="write `tolerance: 1h`, or `tolerance: unbounded` when any distance will do")  # fmt: skip
+        raise PlanError(
+            "E_TOLERANCE_MISSING",
+            f"step {repr_name(name)} bridges time without a tolerance",
+            at=name.at,
+            hint="write `tolerance: 1h`, or `tolerance: unbounded` when any distance will do",
+        )
     if step.tolerance == "unbounded":
         return None
     return to_ticks(parse_duration(step.tolerance, at=span_of(step.tolerance)), tick_ns, span_of(step.tolerance))

@@ -34,8 +34,14 @@ class _Clauses:
         self.texts: list[Located] = []
         self.errors: list[PlatformError] = []
         if step.having is not None and step.group_by is None and step.aggregate is None:
-            self.errors.append(PlanError("E_KEY_CONFLICT", "`having` filters groups, and there is no `group_by`",
-                                         at=step.having.at, hint="write `filter`"))  # fmt: skip
+            self.errors.append(
+                PlanError(
+                    "E_KEY_CONFLICT",
+                    "`having` filters groups, and there is no `group_by`",
+                    at=step.having.at,
+                    hint="write `filter`",
+                )
+            )
 
     def expression(self, text: Located, extra: Sequence[str] = ()) -> exp.Expr:
         self.texts.append(text)
@@ -75,8 +81,14 @@ class _Clauses:
     def _key(self, text: Located) -> exp.Expr:
         tree = self.expression(text)
         if not isinstance(tree, exp.Column | exp.Null):
-            self.errors.append(PlanError("E_SQL", f"a group by an expression needs a name: {text!r}", at=text.at,
-                                         hint=f"write `group_by: {{name: {text}}}`"))  # fmt: skip
+            self.errors.append(
+                PlanError(
+                    "E_SQL",
+                    f"a group by an expression needs a name: {text!r}",
+                    at=text.at,
+                    hint=f"write `group_by: {{name: {text}}}`",
+                )
+            )
         return tree
 
     def _having(self, tree: exp.Select, before: list[str]) -> exp.Select:
@@ -104,8 +116,14 @@ class _Clauses:
             return self.expression(text)
         tree = self.expression(name)
         if not isinstance(tree, exp.Column | exp.Null):
-            self.errors.append(PlanError("E_SQL", f"a bare name keeps a column, and {name!r} is none", at=name.at,
-                                         hint="write `name: expression`"))  # fmt: skip
+            self.errors.append(
+                PlanError(
+                    "E_SQL",
+                    f"a bare name keeps a column, and {name!r} is none",
+                    at=name.at,
+                    hint="write `name: expression`",
+                )
+            )
         return tree
 
     def _plain(self, tree: exp.Select) -> exp.Select:
@@ -117,8 +135,12 @@ class _Clauses:
         """The top rows, where a limit asks for them. An order without a limit is kept for exported files only."""
         step = self.step
         if step.limit is not None and step.order_by is None:
-            raise PlanError("E_LIMIT_ORDER", f"step {repr_name(self.context.step)} has a limit but no order_by",
-                            at=self.context.step.at, hint="say which rows come first: `order_by: [column]`")  # fmt: skip
+            raise PlanError(
+                "E_LIMIT_ORDER",
+                f"step {repr_name(self.context.step)} has a limit but no order_by",
+                at=self.context.step.at,
+                hint="say which rows come first: `order_by: [column]`",
+            )
         if step.order_by is None:
             return tree
         outer = exp.select(*(column(name) for name in self.names)).from_(tree.subquery("rows", copy=False))

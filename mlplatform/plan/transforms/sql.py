@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlglot import exp
+
 from mlplatform.plan.sqltext import parse_query, tables_of
 from mlplatform.plan.transforms.lowering import Context, Lowered
 from mlplatform.spec.model import SqlStep
@@ -10,4 +12,31 @@ from mlplatform.spec.model import SqlStep
 def lower(step: SqlStep, context: Context) -> Lowered:
     """The query's tree; its inputs are the sources and steps that it names."""
     tree = parse_query(step.sql, context.values)
-    return Lowered(tree, tuple(tables_of(tree)), (step.sql,))
+    inputs = tuple(tables_of(tree))
+    for with_ in list(tree.find_all(exp.With)):
+        _rename_shadows(with_, {name.lower() for name in inputs})
+    return Lowered(tree, inputs, (step.sql,))
+
+
+def _rename_shadows(with_: exp.With, inputs: set[str]) -> None:
+    """A CTE named like an input gets a name of its own: DuckDB takes `with t as (select … from t)` for a recursion."""
+    query = with_.parent
+    for position, cte in enumerate(with_.expressions):
+        name = cte.alias
+        if query is None or name.lower() not in inputs or with_.recursive:
+            continue
+        later = with_.expressions[position + 1 :]
+        body = [node for key, node in query.args.items() if key != "with_"]
+        renamed = f"_mlp_cte_{name}"
+        for part in [*later, *(node for item in body for node in (item if isinstance(item, list) else [item]))]:
+            if isinstance(part, exp.Expr):
+                _rename_tables(part, name, renamed)
+        cte.set("alias", exp.TableAlias(this=exp.to_identifier(renamed), columns=cte.args["alias"].args.get("columns")))
+
+
+def _rename_tables(part: exp.Expr, name: str, renamed: str) -> None:
+    for table in list(part.find_all(exp.Table)):
+        if table.name.lower() == name.lower() and not table.args.get("db"):
+            if not table.alias:
+                table.set("alias", exp.TableAlias(this=exp.to_identifier(name)))
+            table.set("this", exp.to_identifier(renamed))

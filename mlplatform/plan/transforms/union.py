@@ -43,8 +43,12 @@ def _by_position(schemas: list[tuple[Located, Schema]], step: Located) -> dict[s
     kinds = [item.type for item in first]
     for name, schema in schemas[1:]:
         if len(schema) != len(first):
-            raise PlanError("E_TYPE", f"{repr_name(name)} has {len(schema)} columns, {repr_name(first_name)} {len(first)}",
-                            at=name.at, hint="write `by_name: true`, or select the same columns")  # fmt: skip
+            raise PlanError(
+                "E_TYPE",
+                f"{repr_name(name)} has {len(schema)} columns, {repr_name(first_name)} {len(first)}",
+                at=name.at,
+                hint="write `by_name: true`, or select the same columns",
+            )
         kinds = [_common(kind, item.type, item.name, name, step) for kind, item in zip(kinds, schema, strict=True)]
     return dict(zip(first.names, kinds, strict=True))
 
@@ -56,7 +60,7 @@ def _common(first: DataType, second: DataType, column_name: str, where: Located,
     if widened is None:
         raise PlanError(
             "E_TYPE",
-            f"column {repr_name(column_name)} of step {repr_name(step)} is {first} in one input and {second} in {repr_name(where)}",
+            f"column {repr_name(column_name)} of step {repr_name(step)} is {first} in one input, {second} in another",
             at=where.at,
             hint="cast one of them first",
         )
