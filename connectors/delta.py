@@ -47,4 +47,5 @@ class DeltaConnector:
                 hint="name the folder that holds `_delta_log`; for plain files use `connector: files`",
                 notes=[f"looked in {uri}"],
             )
-        return Stream(snapshot.scan(), f"delta {options.path}@{snapshot.version}", version=snapshot.version)
+        origin = f"delta {options.path}@{snapshot.version}"
+        return Stream(snapshot.scan(), origin, version=snapshot.version, prune=snapshot.scan)

@@ -75,13 +75,13 @@ def _csv_form(message: str) -> tuple[str, str]:
     return f"the text does not follow its dialect: {_first_line(message)}", "set `delimiter`, `quote`, `escape`"
 
 
-def encoding_fault(where: str, *, at: Span | None = None) -> SourceError:
-    """Bytes that are not text in the encoding that was said."""
+def encoding_fault(where: str, *, at: Span | None = None, is_json: bool = False) -> SourceError:
+    """Bytes that are not text in the encoding that was said, or not in the part of it that DuckDB reads."""
     return SourceError(
         "E_ENCODING",
         f"{where}: the bytes are not valid in the file's encoding",
         at=at,
-        hint="set `encoding: latin-1` or `utf-16`, or convert the file to utf-8",
+        hint="convert the file to utf-8" + ("" if is_json else ", or set `encoding: latin-1` or `utf-16`"),
     )
 
 

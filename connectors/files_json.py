@@ -2,8 +2,8 @@
 
 Types come from a sample: whole numbers are bigint, or decimal(38,0) when one is larger; other numbers are double; text
 stays string (declare `timestamp` where it is one); objects are structs, arrays lists; what holds several kinds of value
-is string and gives JSON text. A key that an object lacks is null. The sample is checked for duplicate keys, NaN and
-trailing commas; outside it DuckDB lets NaN and trailing commas pass.
+is string: text as it is, all else as JSON. A key that an object lacks is null. The sample is checked for duplicate
+keys, NaN and trailing commas; outside it DuckDB lets NaN and trailing commas pass.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from connectors.files_options import FileSet, check_names
 from connectors.filesystem import FileInfo
 from connectors.json_types import Shape, data_type, merged, shape_of
 from connectors.json_values import JsonTextError, objects_of
-from connectors.sampling import Sample, TextForm, opened, sample
+from connectors.sampling import TextForm, head_of, opened, sample
 from mlplatform.errors import PlanError, SourceError, repr_name
 from mlplatform.scan import FileScan, JsonOptions
 from mlplatform.types import DataType
@@ -41,7 +41,7 @@ def json_source(found: FileSet) -> tuple[FileScan, dict[str, str]]:
 
     Raises: SourceError E_JSON, E_ENCODING, E_COLUMN_COLLISION, E_FILE_UNREADABLE, naming file and line.
     """
-    form = TextForm(found.compression, "utf-8", found.at)
+    form = TextForm(found.compression, at=found.at, is_json=True)
     reads = [_read(found, found.files[index], form) for index in found.picked()]
     layout = _one_layout(reads, found)
     shape: dict[str, Shape] = {}
@@ -66,39 +66,38 @@ def _read(found: FileSet, file: FileInfo, form: TextForm) -> _Read:
                 hint="write the file as utf-8 without it",
             )
     part = sample(found.context.filesystem, file, form)
-    layout = _layout(part, found)
+    head = part.head if part.is_whole else head_of(found.context.filesystem, file, form)
+    layout = _layout(head, found)
     if layout is None:
         return _Read(file.uri, None, {}, part.is_whole)
     fields: dict[str, Shape] = {}
-    texts = (part.head, *part.parts) if layout == "lines" else (part.head,)
+    texts = (part.head, *part.parts) if layout == "lines" else (head,)
     try:
         for text in texts:
             for row in objects_of(text, layout, is_whole=part.is_whole):
                 for name, value in row.items():
                     fields[name] = merged(fields.get(name), shape_of(value))
     except JsonTextError as error:
-        line = f":{error.line}" if text is part.head else ""
+        line = f":{error.line}" if text is texts[0] else ""
         raise SourceError(
             "E_JSON", f"{file.uri}{line}: {error.why}", at=found.at, hint="repair the file, or set `format`"
         ) from error
     return _Read(file.uri, layout, fields, part.is_whole)
 
 
-def _layout(part: Sample, found: FileSet) -> Layout | None:
-    start = part.head.lstrip(" \t\r\n")[:1]
-    if not start:
-        if not part.is_whole:
-            return "array"  # one line longer than the sample
+def _layout(head: str, found: FileSet) -> Layout | None:
+    text = head.lstrip(" \t\r\n")
+    if not text:
         return None
     if found.options.format == "ndjson":
         return "lines"
-    if start == "[":
+    if text[0] == "[":
         return "array"
-    first = part.head.lstrip(" \t\r\n").partition("\n")[0]
+    first, _, rest = text.partition("\n")
     try:
         list(objects_of(first, "lines", is_whole=True))
     except JsonTextError:
-        return "values" if start == "{" and "\n" in part.head.strip() else "lines"
+        return "values" if text[0] == "{" and rest.strip() else "lines"
     return "lines"
 
 

@@ -50,6 +50,7 @@ class TextForm:
     compression: Compression = "none"
     encoding: Encoding = "utf-8"
     at: Span | None = None
+    is_json: bool = False
 
 
 def sample(filesystem: FileSystem, file: FileInfo, form: TextForm, *, most: int = WHOLE_BYTES) -> Sample:
@@ -64,6 +65,16 @@ def sample(filesystem: FileSystem, file: FileInfo, form: TextForm, *, most: int 
     is_whole = len(data) <= most
     text = decode(data, file.uri, form, is_whole=is_whole)
     return Sample(text if is_whole else _whole_lines(text), is_whole=is_whole)
+
+
+def head_of(filesystem: FileSystem, file: FileInfo, form: TextForm, *, most: int = WHOLE_BYTES) -> str:
+    """The file's first characters, cut where `most` bytes end.
+
+    Raises: as `sample`.
+    """
+    with opened(filesystem, file, form) as stream:
+        data = stream.read(most)
+    return decode(data, file.uri, form, is_whole=len(data) < most)
 
 
 def _spread(stream: BinaryIO, file: FileInfo, form: TextForm, most: int) -> Sample:
@@ -109,9 +120,11 @@ def decode(data: bytes, name: str, form: TextForm, *, is_whole: bool, starts_fil
         text = codecs.getincrementaldecoder(form.encoding)("strict").decode(data, is_whole)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise encoding_fault(f"{name}:{line}" if starts_file else name, at=form.at) from error
+        raise encoding_fault(f"{name}:{line}" if starts_file else name, at=form.at, is_json=form.is_json) from error
     except UnicodeError as error:  # UTF-16 without a byte order mark
         raise encoding_fault(name, at=form.at) from error
+    if form.encoding == "utf-16" and any(mark > "\uffff" for mark in text):
+        raise encoding_fault(name, at=form.at)  # DuckDB 2.0 stops at surrogate pairs
     return text.removeprefix("\ufeff") if starts_file else text
 
 

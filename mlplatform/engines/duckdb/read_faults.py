@@ -13,12 +13,12 @@ from typing import Any
 import duckdb
 from sqlglot import exp
 
-from connectors.faults import csv_fault, json_fault, kind_of, parquet_fault, unreadable
+from connectors.faults import csv_fault, encoding_fault, json_fault, kind_of, parquet_fault, unreadable
 from mlplatform.engines.duckdb.read_files import source
-from mlplatform.engines.duckdb.read_text import MARK, checked, text_type
+from mlplatform.engines.duckdb.read_text import MARK, cast, checked, text_type
 from mlplatform.errors import PlatformError, SourceError, Span, repr_name
 from mlplatform.scan import DataFile, FileScan
-from mlplatform.types import BINARY, Column
+from mlplatform.types import BINARY, Column, Schema, to_duckdb
 
 # A damaged page shows as one of these, or (DuckDB 2.0) as Python's own OSError; a statement's own faults seldom do.
 _DAMAGE = (
@@ -47,6 +47,8 @@ def source_error(error: Exception, scan: FileScan, at: Span | None) -> PlatformE
         return _first_bad_value(scan, at) if is_cast else None
     if MARK in message:
         return _too_fine(message, scan, at)
+    if isinstance(error, duckdb.ConversionException):
+        return _first_bad_cast(scan, at)
     return _first_bad_file(scan, at) if _may_be_damage(error, message) else None
 
 
@@ -57,6 +59,9 @@ def _may_be_damage(error: Exception, message: str) -> bool:
 
 
 def _named(message: str, scan: FileScan, at: Span | None) -> SourceError | None:
+    if scan.csv is not None and scan.csv.encoding == "utf-16" and "not utf-16 encoded" in message:
+        more = f" (or one of {len(scan.files) - 1} more)" if len(scan.files) > 1 else ""
+        return encoding_fault(scan.files[0].uri + more, at=at)  # DuckDB does not say which
     files = [file.uri for file in scan.files if file.uri in message]
     if not files and not any(_escaped(file.uri) in message for file in scan.files):
         return None
@@ -81,6 +86,42 @@ def _too_fine(message: str, scan: FileScan, at: Span | None) -> SourceError | No
         hint=f"declare `schema: {{{name}: bigint}}` to read nanoseconds since 1970",
         notes=[f"one of {len(scan.files)} files, the first is {scan.files[0].uri}"],
     )
+
+
+def _first_bad_cast(scan: FileScan, at: Span | None) -> SourceError | None:
+    """The first file with a value that the type declared for its column does not hold."""
+    stored = {name.lower(): kind for name, kind in scan.stored}
+    columns = [
+        column
+        for column in scan.schema
+        if column.name not in scan.partition_columns and stored.get(column.name.lower()) != to_duckdb(column.type)
+    ]
+    for file in scan.files if columns else ():
+        bad = next((column for column in columns if not _is_castable(file, column)), None)
+        if bad is not None:
+            return SourceError(
+                "E_CAST",
+                f"{file.uri}: column {repr_name(bad.name)} holds a value that is no {bad.type}",
+                at=at,
+                hint=f"declare `schema: {{{bad.name}: …}}` with a type that holds all its values",
+            )
+    return None
+
+
+def _is_castable(file: DataFile, column: Column) -> bool:
+    casted = cast(exp.column(column.name, quoted=True), column.type)
+    value = exp.Max(this=exp.Anonymous(this="hash", expressions=[casted]))  # a count would not cast at all
+    scan = FileScan("parquet", (file,), Schema((column,)), is_uniform=True)
+    query = exp.select(value).from_(source(scan, [file], hive_partitioning=exp.false()))
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        try:
+            connection.execute(query.sql("duckdb")).fetchall()
+        except duckdb.ConversionException:
+            return False
+        except duckdb.Error:  # the file lacks the column, or is at fault in another way
+            return True
+    return True
 
 
 def _first_bad_file(scan: FileScan, at: Span | None) -> SourceError | None:
