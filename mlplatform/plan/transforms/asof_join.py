@@ -286,8 +286,9 @@ def _on(join: _Join, side: str, forward: bool) -> exp.Expr:
     equal = [column(one, "l").eq(column(other, side)) for one, other in join.by]
     probe = _probe(join, forward)
     key = column(_KEY_AHEAD if forward and join.step.direction == "nearest" else _KEY, side)
-    comparison: exp.Expr = exp.LTE(this=probe, expression=key) if forward else exp.GTE(this=probe, expression=key)
-    return exp.and_(*equal, comparison)
+    if join.step.allow_exact:
+        return exp.and_(*equal, exp.LTE(this=probe, expression=key) if forward else exp.GTE(this=probe, expression=key))
+    return exp.and_(*equal, exp.LT(this=probe, expression=key) if forward else exp.GT(this=probe, expression=key))
 
 
 def _asof(tree: exp.Select, join: _Join, side: str, forward: bool) -> exp.Select:

@@ -52,7 +52,8 @@ def _escaped(value: exp.Expr) -> exp.Expr:
     body: exp.Expr = value
     for plain, escaped in (("\\", "\\\\"), ("|", "\\|")):
         body = exp.func("replace", body, _text(plain), _text(escaped))
-    return exp.func("regexp_replace", body, _text("^~"), _text("\\~"))
+    tilde = exp.func("starts_with", value.copy(), _text("~"))
+    return exp.Case(ifs=[exp.If(this=tilde, true=exp.Concat(expressions=[_text("\\"), body]))], default=body.copy())
 
 
 def _float_bits(value: exp.Expr) -> exp.Expr:
