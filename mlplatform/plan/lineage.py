@@ -120,6 +120,7 @@ class _Resolver:
             name: {column.name.lower(): column.name for column in schema} for name, schema in schemas.items()
         }
         self._done: dict[int, Lineage] = {}
+        self._rows: dict[int, frozenset[Origin]] = {}
 
     def outputs(self, scope: Scope) -> Lineage:
         """Output column → origins, for a query's scope."""
@@ -138,7 +139,7 @@ class _Resolver:
         select = scope.expression
         if not isinstance(select, exp.Select):
             return {}
-        indirect = self._indirect(scope, select)
+        indirect = self.rows(scope)
         return {item.alias_or_name: frozenset(self._value(item, scope)) | indirect for item in select.expressions}
 
     def _value(self, item: exp.Expr, scope: Scope) -> Iterator[Origin]:
@@ -153,6 +154,16 @@ class _Resolver:
                 yield Origin(origin.input, origin.column, _stronger(way, origin.subtype), origin.opaque)
         for query in _queries(inner):
             yield from self._nested(query, scope, subtype)
+
+    def rows(self, scope: Scope) -> frozenset[Origin]:
+        """What decides which rows a query has, whatever its columns: filters, joins, groups, and those of its inputs."""
+        known = self._rows.get(id(scope))
+        if known is None:
+            parts = [self.rows(part) for part in scope.set_operation_scopes or ()]
+            select = scope.expression
+            known = self._indirect(scope, select) if isinstance(select, exp.Select) else frozenset().union(*parts)
+            self._rows[id(scope)] = known
+        return known
 
     def _indirect(self, scope: Scope, select: exp.Select) -> frozenset[Origin]:
         clauses: list[tuple[str, exp.Expr | None]] = [
@@ -175,7 +186,7 @@ class _Resolver:
                     found.update(self._nested(query, scope, subtype))
         for source in scope.sources.values():
             if isinstance(source, Scope):
-                found.update(o for origins in self.outputs(source).values() for o in origins if not o.is_direct)
+                found.update(self.rows(source))
         return frozenset(found)
 
     def _column(self, node: exp.Column, scope: Scope) -> Iterable[Origin]:
