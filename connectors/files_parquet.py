@@ -27,7 +27,10 @@ _FOOTERS = """
 select file_name, name, type, num_children, logical_type, converted_type, precision, scale, repetition_type
 from parquet_schema($files)
 """
-_ROWS = "select file_name, num_rows from parquet_file_metadata($files)"
+# Some writers leave the footer's count at zero while its row groups hold rows.
+_ROWS = """
+select file_name, case when num_rows > 0 or num_row_groups = 0 then num_rows end from parquet_file_metadata($files)
+"""
 _COLUMNS = "select * from read_parquet($files, hive_partitioning = false)"
 
 Stored = tuple[tuple[str, str], ...]  # (column, DuckDB type)

@@ -15,7 +15,7 @@ from sqlglot import exp
 from mlplatform.engines.duckdb.read_faults import source_error
 from mlplatform.engines.duckdb.read_files import NANOSECONDS, source, struct
 from mlplatform.engines.duckdb.read_rows import no_rows, rows_relation
-from mlplatform.engines.duckdb.read_text import cast, checked
+from mlplatform.engines.duckdb.read_text import MARK, cast, checked
 from mlplatform.scan import DataFile, FileScan, RowScan, Scan
 from mlplatform.types import Column, Scalar, to_duckdb
 
@@ -132,7 +132,7 @@ def _from_nanoseconds(value: exp.Expression, column: Column) -> exp.Expression:
         return count
     fraction = exp.Mod(this=count.copy(), expression=exp.Literal.number(1000))
     is_finer = exp.NEQ(this=fraction, expression=exp.Literal.number(0))
-    failed = exp.Anonymous(this="error", expressions=[exp.Literal.string(f"source column {column.name}: nanoseconds")])
+    failed = exp.Anonymous(this="error", expressions=[exp.Literal.string(f"{MARK}{column.name}: nanoseconds")])
     return exp.case().when(is_finer, failed).else_(cast(value, column.type))
 
 

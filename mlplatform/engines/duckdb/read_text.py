@@ -12,7 +12,7 @@ from sqlglot import exp
 from mlplatform.scan import CsvOptions
 from mlplatform.types import BINARY, INTEGERS, TIMESTAMP, TIMESTAMP_NTZ, Column, DataType, Decimal, to_duckdb
 
-MARK = "source column "  # begins the message of every refusal
+MARK = "refused in source column "  # begins the message of every refusal
 _MICROSECONDS_LENGTH = len("2013-01-01 00:00:00.000000")
 
 
