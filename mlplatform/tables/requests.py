@@ -60,7 +60,10 @@ class WrittenFile:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a write did: the version it made, its files, bytes and rows; `skipped` when nothing had to be written."""
+    """What a write did: the version it made; `skipped` when nothing had to be written.
+
+    Files, bytes and rows are those of the files added: for a merge that counts the unchanged rows of rewritten files.
+    """
 
     version: int
     files: int
