@@ -156,7 +156,7 @@ class _Resolver:
             yield from self._nested(query, scope, subtype)
 
     def rows(self, scope: Scope) -> frozenset[Origin]:
-        """What decides which rows a query has, whatever its columns: filters, joins, groups, and those of its inputs."""
+        """What decides which rows a query has, whatever its columns: its filters, joins and groups, and its inputs'."""
         known = self._rows.get(id(scope))
         if known is None:
             parts = [self.rows(part) for part in scope.set_operation_scopes or ()]

@@ -10,7 +10,7 @@ from mlplatform.spec.model import AsofJoinStep, DedupeStep, JoinStep, QueryStep,
 SqlOperator = QueryStep | SqlStep | JoinStep | UnionStep | DedupeStep | AsofJoinStep
 
 
-def lower(operator: SqlOperator, context: Context) -> Lowered:
+def lower(operator: SqlOperator, context: Context) -> Lowered:  # noqa: RET503  (assert_never never returns)
     """The SELECT tree of an operator.
 
     Raises: PlanError, or a group of them, at the places in the spec.
