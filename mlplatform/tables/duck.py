@@ -47,7 +47,6 @@ def bounded(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
         "memory_limit": f"{limits.memory_bytes}B",
         "threads": str(limits.threads),
         "temp_directory": limits.temp_dir,
-        "enable_progress_bar": False,  # it writes to standard output, which belongs to the command line
     }
     connection = duckdb.connect(config=config)
     try:
