@@ -39,6 +39,7 @@ from mlplatform.tables.commit import Commit, WriteRequest, commit, committed_loa
 from mlplatform.tables.duck import Limits as MergeLimits
 from mlplatform.tables.merge import merge
 from mlplatform.tables.orphans import discard
+from mlplatform.tables.snapshot import open_snapshot
 
 Redact = Callable[[str], str]
 
@@ -72,7 +73,7 @@ def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) 
     Raises: PlatformError after the failure was recorded and the run's files were removed; outputs that were committed
         before it stay committed.
     """
-    recover(context.journal)
+    recover(context.journal, context.scratch.parent)
     started = time.perf_counter()
     record = replace(
         context.head, inputs=_inputs(plan), outputs=tuple(_output(change, None, None) for change in changes)
@@ -96,9 +97,14 @@ def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) 
     return RunReport(done)
 
 
-def recover(journal: Journal) -> None:
-    """Remove what runs left behind whose process died; their committed outputs stay."""
+def recover(journal: Journal, temp_folder: Path) -> None:
+    """Remove what runs left behind whose process died; their committed outputs stay.
+
+    Args:
+        temp_folder: where each run has a scratch folder of its own, named by its id.
+    """
     for record in journal.crashed():
+        shutil.rmtree(temp_folder / record.run_id, ignore_errors=True)
         for output in record.outputs:
             with suppress(PlatformError):
                 discard(output.uri, record.run_id)
@@ -298,9 +304,13 @@ def _output(change: Change, done: Commit | None, written: Written | None) -> Out
     )
     if done is None:
         return record
+    table = open_snapshot(change.uri, name=change.sink.name) if change.sink.is_dataset else None
     return replace(
         record,
         version=done.version if change.sink.is_dataset else None,
+        table_rows=table.rows if table is not None else None,
+        table_files=table.files if table is not None else None,
+        table_bytes=table.size_bytes if table is not None else None,
         rows_written=0 if done.skipped else (written.rows if written is not None else done.rows),
         files=done.files,
         bytes=done.bytes,

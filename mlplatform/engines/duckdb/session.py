@@ -20,6 +20,8 @@ def connect(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(":memory:", config=_settings(limits))
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        # Progress is asked for by the engine; DuckDB itself would print it on standard output.
+        connection.execute("SET enable_progress_bar_print = false; SET enable_progress_bar = true")
         yield connection
     finally:
         connection.close()

@@ -21,6 +21,8 @@ _COMPARISONS: dict[type[exp.Expr], tuple[Operator, Operator]] = {
     exp.EQ: ("=", "="), exp.LT: ("<", ">"), exp.LTE: ("<=", ">="), exp.GT: (">", "<"), exp.GTE: (">=", "<="),
 }  # fmt: skip
 Predicates = frozenset[Predicate]
+# A long chain of filtering steps piles up predicates; past so many, more of them leave out no more files.
+_MOST = 32
 _NONE: Predicates = frozenset()
 
 
@@ -76,7 +78,7 @@ class _Demands:
         alias = table.alias_or_name if len(_tables(select)) > 1 else None
         where = select.args.get("where")
         local = frozenset(_predicates(where.this, alias, schema)) if where is not None else _NONE
-        return local | self._through(select, query, schema)
+        return _capped(local | self._through(select, query, schema))
 
     def _through(self, select: exp.Select, query: Query, schema: Schema) -> Predicates:
         """Demands on the query's own columns, where they are plain columns of the table."""
@@ -94,6 +96,11 @@ class _Demands:
             for predicate in self._found[query.name]
             if predicate.column in plain
         )
+
+
+def _capped(predicates: Predicates) -> Predicates:
+    """Some of the predicates, the same ones each time: leaving one out is safe, it only prunes less."""
+    return predicates if len(predicates) <= _MOST else frozenset(sorted(predicates, key=str)[:_MOST])
 
 
 def _tables(select: exp.Select) -> list[exp.Expr]:
