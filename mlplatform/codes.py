@@ -69,6 +69,5 @@ CODES: dict[str, str] = {
     "E_USAGE": "the command line is wrong",
     "E_CATALOG": "the catalog cannot be opened or is of another release",
     "E_RUN_MISSING": "there is no such run",
-    "E_QUALITY": "an expectation does not hold",
     "E_INTERNAL": "a bug of ours",
 }

@@ -152,12 +152,6 @@ class CatalogError(PlatformError):
     """The catalog cannot be opened, or does not hold what was asked for."""
 
 
-class QualityError(PlatformError):
-    """A quality gate stopped the run; nothing was committed."""
-
-    exit_code = 3
-
-
 class InternalError(PlatformError):
     """A bug of ours: please report it."""
 
