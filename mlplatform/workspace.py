@@ -176,7 +176,7 @@ class Workspace:
         """
         from mlplatform.catalog.store import open_catalog
 
-        recover(self.journal)
+        recover(self.journal, self._temp_folder)
         return open_catalog(self.config.catalog, journal=self.journal)
 
     def limits(self, scratch: Path) -> Limits:
