@@ -86,6 +86,8 @@ def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) 
         failed = _ended(record, "failed", started, errors=_error_documents(error, context.redact))
         with suppress(SinkError):
             context.journal.finish(failed)
+        if isinstance(error, PlatformError):
+            error.run = RunReport(failed).as_dict()
         if isinstance(error, KeyboardInterrupt):
             raise EngineError(
                 "E_INTERRUPTED", f"run {record.run_id} was stopped; no output was left half-written"
@@ -127,7 +129,10 @@ def _execute(
         if version is not None:
             outputs.append(_output(change, Commit(version, 0, 0, 0, skipped=True), None))
         elif written is not None:
-            outputs.append(_output(change, _commit(plan, change, written, context, run_id), written))
+            done = _commit(plan, change, written, context, run_id)
+            if done.skipped and change.sink.is_dataset:
+                discard(change.uri, run_id)  # another run of the same load came first
+            outputs.append(_output(change, done, written))
     return tuple(outputs), report.steps
 
 

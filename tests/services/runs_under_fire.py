@@ -217,3 +217,59 @@ def scratch(folder: Path) -> list[str]:
 def _named(log: Path) -> set[str]:
     actions = [json.loads(line) for commit in log.glob("*.json") for line in commit.read_text().splitlines()]
     return {action[kind]["path"] for action in actions for kind in ("add", "remove") if kind in action}
+
+
+# Stops a process at the n-th call of a function, to be killed there or to wait for a line of its standard input.
+FAULT = """
+import os, signal
+def arm(module, name, nth, when, deed):
+    owner = importlib.import_module(module)
+    *path, last = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    whole, calls = getattr(owner, last), [0]
+    def strike():
+        if deed == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        print("paused", flush=True)
+        sys.stdin.readline()
+    def armed(*args, **kwargs):
+        calls[0] += 1
+        number = calls[0]
+        if number == nth and when == "before":
+            strike()
+        result = whole(*args, **kwargs)
+        if number == nth and when == "after":
+            strike()
+        return result
+    setattr(owner, last, armed)
+arm({module!r}, {name!r}, {nth}, {when!r}, {deed!r})
+"""
+
+Point = tuple[str, str, int, str]
+
+
+def fault(point: Point, deed: str) -> str:
+    """What to give to `start` for a process that is killed (`kill`) or waits (`pause`) at a point.
+
+    A point is a module, a function in it, which of its calls, and `before` or `after` that call.
+    """
+    module, name, nth, when = point
+    return FAULT.format(module=module, name=name, nth=nth, when=when, deed=deed)
+
+
+def paused(spec: Path, batch: int, point: Point) -> subprocess.Popen[str]:
+    """A process that runs a batch and waits at a point; `go` lets it end."""
+    child = start(spec, batch, faults=fault(point, "pause"))
+    go(child)
+    assert child.stdout is not None
+    line = child.stdout.readline()
+    assert line == "paused\n", (line, *child.communicate())
+    return child
+
+
+def ended(child: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+    """Exit code, the JSON that the run printed, and its standard error, when the process has ended."""
+    output, errors = child.communicate(timeout=120)
+    assert "Traceback" not in errors, errors
+    return child.returncode, json.loads(output), errors

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.services.runs_under_fire import (
+    Point,
     State,
     check,
+    fault,
     go,
     make_workspace,
     mlp,
@@ -25,27 +27,6 @@ from tests.services.runs_under_fire import (
 )
 
 KILLS = 20
-
-# Kills the process at the n-th call of a function, before it does anything or after all it does.
-FAULT = """
-import os, signal
-def arm(module, name, nth, when):
-    owner = importlib.import_module(module)
-    *path, last = name.split(".")
-    for part in path:
-        owner = getattr(owner, part)
-    whole, calls = getattr(owner, last), [0]
-    def armed(*args, **kwargs):
-        calls[0] += 1
-        if calls[0] == nth and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = whole(*args, **kwargs)
-        if calls[0] == nth and when == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    setattr(owner, last, armed)
-arm({module!r}, {name!r}, {nth}, {when!r})
-"""
 
 _ENGINE, _RUNNER, _MERGE = "mlplatform.engines.duckdb.engine", "mlplatform.run.runner", "mlplatform.tables.merge"
 _COMMIT, _JOURNAL = "mlplatform.tables.commit", "mlplatform.catalog.journal"
@@ -117,14 +98,12 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("module", "name", "nth", "when"), POINTS, ids=lambda value: str(value).rpartition(".")[2])
-def test_a_run_killed_at_a_chosen_point(
-    begun: Path, tmp_path: Path, module: str, name: str, nth: int, when: str
-) -> None:
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: "-".join(map(str, point[1:])))
+def test_a_run_killed_at_a_chosen_point(begun: Path, tmp_path: Path, point: Point) -> None:
     folder = tmp_path / "workspace"
     shutil.copytree(begun, folder)
     old = State().after(1)
-    _kill_at(folder / "spec.yaml", module, name, nth, when)
+    _kill_at(folder / "spec.yaml", point)
     check(folder, old, old.after(2))
     report = run_here(folder / "spec.yaml", 2)
     check(folder, old.after(2))
@@ -135,8 +114,8 @@ def test_a_run_killed_at_a_chosen_point(
     assert scratch(folder) == []
 
 
-def _kill_at(spec: Path, module: str, name: str, nth: int, when: str) -> None:
-    child = start(spec, 2, faults=FAULT.format(module=module, name=name, nth=nth, when=when))
+def _kill_at(spec: Path, point: Point) -> None:
+    child = start(spec, 2, faults=fault(point, "kill"))
     go(child)
     _, errors = child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL, errors
@@ -151,9 +130,9 @@ FIRST_POINTS = [
 
 
 @pytest.mark.parametrize("point", FIRST_POINTS, ids=lambda point: "-".join(map(str, point[1:])))
-def test_a_first_run_killed_leaves_no_half_table(tmp_path: Path, point: tuple[str, str, int, str]) -> None:
+def test_a_first_run_killed_leaves_no_half_table(tmp_path: Path, point: Point) -> None:
     spec = make_workspace(tmp_path, 2)
-    _kill_at(spec, *point)
+    _kill_at(spec, point)
     check(tmp_path, State(), State().after(2))
     run_here(spec, 2)
     check(tmp_path, State().after(2))
@@ -164,7 +143,7 @@ def test_a_first_run_killed_leaves_no_half_table(tmp_path: Path, point: tuple[st
 def test_looking_at_the_catalog_cleans_up_after_a_dead_run(begun: Path, tmp_path: Path) -> None:
     folder = tmp_path / "workspace"
     shutil.copytree(begun, folder)
-    _kill_at(folder / "spec.yaml", _ENGINE, "_Job.write", 5, "after")
+    _kill_at(folder / "spec.yaml", (_ENGINE, "_Job.write", 5, "after"))
     assert len(orphans(folder)) >= 3
     assert scratch(folder) != []
     listed = mlp(folder, "catalog", "ls")
@@ -178,8 +157,8 @@ def test_looking_at_the_catalog_cleans_up_after_a_dead_run(begun: Path, tmp_path
 def test_a_clean_up_that_dies_is_done_by_the_next(begun: Path, tmp_path: Path) -> None:
     folder = tmp_path / "workspace"
     shutil.copytree(begun, folder)
-    _kill_at(folder / "spec.yaml", _ENGINE, "_Job.write", 5, "after")
-    _kill_at(folder / "spec.yaml", "mlplatform.tables.orphans", "_delete", 1, "after")
+    _kill_at(folder / "spec.yaml", (_ENGINE, "_Job.write", 5, "after"))
+    _kill_at(folder / "spec.yaml", ("mlplatform.tables.orphans", "_delete", 1, "after"))
     run_here(folder / "spec.yaml", 2)
     check(folder, State().after(1).after(2))
     assert orphans(folder) == []
