@@ -26,12 +26,13 @@ _SNIFF_WITHIN = """
 select Delimiter, Quote, Escape
 from sniff_csv($file, delim = $delimiter, skip = 0, comment = '', strict_mode = true, sample_size = -1)
 """
-_LOAD = """
-create or replace temp table part as
+_READ = """
 select * from read_csv($file, auto_detect = false, columns = $columns, delim = $delimiter, quote = $quote,
   escape = $escape, header = $header, skip = $skip, nullstr = $nulls, strict_mode = true, null_padding = false,
   allow_quoted_nulls = false, comment = '', hive_partitioning = false)
 """
+_LOAD = "create or replace temp table part as" + _READ
+_FIRST = _READ + "limit 1"
 # One row for each column, kind of value and null word that occurs.
 _KINDS = r"""
 with value_ as (
@@ -181,16 +182,38 @@ def _kinds(
     for position, text in enumerate((part.head, *part.parts)):
         if dialect.has_mixed_line_ends:
             text = text.replace("\r\n", "\n")
+        load = _load(_written(folder, text), len(columns), dialect, starts=position == 0)
         try:
-            connection.execute(_LOAD, _load(_written(folder, text), len(columns), dialect, starts=position == 0))
+            connection.execute(_LOAD, load)
             rows += connection.execute(_KINDS, formats).fetchall()
         except duckdb.Error as error:
             if position == 0:
-                uri = found.files[index].uri
-                fault = csv_fault(str(error), path=uri, at=found.at)
-                raise fault or SourceError("E_CSV", f"{uri} cannot be read as CSV", at=found.at) from error
-            # A part may begin inside a quoted field; then it tells nothing.
+                raise _unloadable(found, index, str(error)) from error
+            continue  # a part may begin inside a quoted field; then it tells nothing
+        if load["header"]:
+            first = connection.execute(_FIRST, {**load, "header": False, "nulls": [""]}).fetchone()
+            _check_header(first or (), columns, found, index)
     return rows
+
+
+def _unloadable(found: FileSet, index: int, message: str) -> SourceError:
+    uri = found.files[index].uri
+    why = message.partition("\n")[0].partition(": ")[2]
+    fault = csv_fault(message, path=uri, at=found.at)
+    return fault or SourceError(
+        "E_CSV", f"{uri} cannot be read as CSV: {why}", at=found.at, hint="look at `delimiter`, `quote`, `escape`"
+    )
+
+
+def _check_header(first: tuple[Any, ...], columns: tuple[str, ...], found: FileSet, index: int) -> None:
+    # DuckDB must skip the very record that the names were taken from; else a header would turn up as a row.
+    if tuple(cell or "" for cell in first) != columns:
+        raise SourceError(
+            "E_CSV",
+            f"{found.files[index].uri}: the line with the names of the columns cannot be told",
+            at=found.at,
+            hint="let it be the first line, or the one after `skip` lines; skipped lines must hold no quotes",
+        )
 
 
 def _load(file: str, width: int, dialect: CsvOptions, *, starts: bool) -> dict[str, Any]:  # Any: query parameters

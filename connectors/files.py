@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import posixpath
 import re
 from pathlib import Path
@@ -95,9 +96,13 @@ def _resolved(path: str, context: SourceContext, at: Span | None) -> tuple[str, 
     if not path.strip():
         raise PlanError("E_VALUE", "the path is empty", at=at, hint="name a file, a folder or a glob")
     plain = path[len(scheme.group(0)) :] if scheme is not None else path
-    plain = str(Path(plain).expanduser()) if plain.startswith("~") else plain
-    base = "/" if posixpath.isabs(plain) else context.base_dir
-    return posixpath.normpath(posixpath.join(context.base_dir, plain)), base
+    plain = str(Path(plain).expanduser()) if plain.startswith("~/") else plain
+    whole = posixpath.normpath(posixpath.join(context.base_dir, plain))
+    base = "/" if posixpath.isabs(plain) else posixpath.commonpath([context.base_dir, whole])
+    if posixpath.isabs(plain) or not has_wildcard(plain) or context.filesystem.exists(whole):
+        return whole, base
+    # The folder of the spec is no pattern, whatever its name.
+    return posixpath.normpath(posixpath.join(glob.escape(context.base_dir), plain)), base
 
 
 def _missing(path: str, pattern: str, context: SourceContext, at: Span | None) -> SourceError:

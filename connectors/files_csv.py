@@ -19,12 +19,31 @@ from connectors.csv_types import Inferred, infer, is_strict, sniff
 from connectors.files_options import FileSet, check_names, different_columns
 from connectors.filesystem import FileInfo
 from connectors.sampling import Sample, TextForm, check_utf16, sample
-from mlplatform.errors import SourceError
+from mlplatform.errors import PlanError, SourceError, repr_name
 from mlplatform.scan import CsvOptions, FileScan
+from mlplatform.spec.located import span_of
+from mlplatform.types import List, Map, Struct
 
 _HEADER_BYTES = 1 << 16
 _DELIMITERS = ",;\t|"
 _VALUE = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|\d{4}-\d\d-\d\d.*|true|false", re.IGNORECASE)
+
+
+def _check_options(found: FileSet) -> None:
+    for key in ("delimiter", "quote", "escape"):
+        mark = getattr(found.options, key)
+        if mark is not None and (len(mark) > 1 or (key == "delimiter" and not mark)):
+            raise PlanError("E_VALUE", f"{key} must be one character", at=span_of(mark) or found.at)
+    if found.options.skip < 0:
+        raise PlanError("E_VALUE", "skip must not be negative", at=found.at)
+    for name, kind in found.declared.items():
+        if isinstance(kind, List | Struct | Map):
+            raise PlanError(
+                "E_TYPE",
+                f"column {repr_name(name)}: a CSV field holds no {kind}",
+                at=span_of(name) or found.at,
+                hint="declare it as string, and take it apart in a step",
+            )
 
 
 def csv_source(found: FileSet) -> tuple[FileScan, dict[str, str]]:
@@ -32,6 +51,7 @@ def csv_source(found: FileSet) -> tuple[FileScan, dict[str, str]]:
 
     Raises: SourceError E_CSV, E_ENCODING, E_COLUMN_COLLISION, E_FILE_UNREADABLE, naming file and line.
     """
+    _check_options(found)
     form = TextForm(found.compression, found.options.encoding, found.at)
     full = [index for index, file in enumerate(found.files) if file.size_bytes > 0]
     samples = {index: _sampled(found, found.files[index], form) for index in found.picked()}
@@ -91,7 +111,8 @@ def _dialect(found: FileSet, first: Sample, form: TextForm) -> CsvOptions:
     )
     header = options.header
     if header is None:
-        header = _looks_like_header(next(_records(first.head, dialect, found, 0), []))
+        records = _records(first.head, dialect, found, 0)
+        header = _looks_like_header(next((record for record in records if record), []))
     return replace(dialect, header=header)
 
 
@@ -117,13 +138,18 @@ def _ends_mixed(part: Sample, width: int, dialect: CsvOptions) -> bool:
 
 
 def _after(text: str, lines: int) -> str:
-    return "".join(text.splitlines(keepends=True)[lines:]) if lines else text
+    """The text behind its first lines; not `splitlines`, which knows more ends than CSV does."""
+    position = 0
+    for _ in range(lines):
+        end = re.compile(r"\r\n|\n|\r").search(text, position)
+        position = end.end() if end else len(text)
+    return text[position:]
 
 
 def _records(text: str, dialect: CsvOptions, found: FileSet, index: int) -> Iterator[list[str]]:
     records = reader(io.StringIO(_after(text, dialect.skip), newline=""), dialect)
     try:
-        yield from (record for record in records if record)
+        yield from records
     except csv.Error as error:
         raise broken(f"{found.files[index].uri}:{records.line_num + dialect.skip}", error, at=found.at) from error
 
@@ -136,9 +162,18 @@ def _header(found: FileSet, index: int, known: Sample | None, dialect: CsvOption
     part = known or sample(found.context.filesystem, file, form, most=_HEADER_BYTES)
     if not part.head and not part.is_whole:
         part = sample(found.context.filesystem, file, form)
-    cells = next(_records(part.head, dialect, found, index), [])
+    records = _records(part.head, dialect, found, index)
     if not dialect.header:
+        cells = next((record for record in records if record), [])
         return _names_without_header(len(cells), found)
+    cells = next(records, [])
+    if not cells:
+        raise SourceError(
+            "E_CSV",
+            f"{file.uri}:{dialect.skip + 1}: the line that should name the columns is empty",
+            at=found.at,
+            hint="set `skip` to the number of lines before the names",
+        )
     check_names(cells, file.uri, at=found.at)
     return tuple(cells)
 

@@ -17,6 +17,7 @@ from typing import BinaryIO, Protocol
 from mlplatform.errors import SourceError
 
 _MAGIC = re.compile(r"[*?\[]")
+_ESCAPED = re.compile(r"\[([*?\[])\]")  # what glob.escape makes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,15 @@ class FileSystem(Protocol):
 
 
 def has_wildcard(path: str) -> bool:
-    """Whether a path holds a glob character."""
-    return _MAGIC.search(path) is not None
+    """Whether a path holds a glob character that is not escaped as `[*]`."""
+    return _MAGIC.search(_ESCAPED.sub("", path)) is not None
 
 
 def fixed_folder(pattern: str) -> str:
-    """The leading folders of a pattern that hold no wildcard."""
+    """The leading folders of a pattern that hold no wildcard, without escapes."""
     parts = pattern.split("/")
     fixed = next((index for index, part in enumerate(parts) if has_wildcard(part)), len(parts) - 1)
-    return "/".join(parts[:fixed]) or "/"
+    return _ESCAPED.sub(r"\1", "/".join(parts[:fixed])) or "/"
 
 
 class LocalFileSystem:
@@ -187,6 +188,8 @@ def _regex(pattern: str) -> str:
                 text += "[^/]*"
             case "?":
                 text += "[^/]"
+            case _ if _ESCAPED.fullmatch(part):
+                text += re.escape(part[1])
             case _ if len(part) > 1:
                 text += "[" + part[1:-1].replace("!", "^", 1) + "]" if part[1] == "!" else part
             case _:

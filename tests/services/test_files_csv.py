@@ -336,6 +336,43 @@ def test_compressed_files_are_read(tmp_path: Path) -> None:
     assert failing(tmp_path, ("a.csv.gz", "b.csv.zst")).code == "E_VALUE"
 
 
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("\n\na,b\n1,2\n", {}, "a.csv:1: the line that should name the columns is empty"),
+        ("\n", {}, "a.csv:1: the line that should name the columns is empty"),
+        ('"no\nte"\na,b\n1,2\n', {"skip": 1}, "a.csv:3: the line has 2 fields, the others have 1"),
+        ("a,b\n1,2\n", {"skip": 9}, "a.csv:10: the line that should name the columns is empty"),
+    ],
+)
+def test_a_header_is_never_read_as_a_row(tmp_path: Path, text: str, options: dict[str, Any], message: str) -> None:
+    write(tmp_path, "a.csv", text)
+    error = failing(tmp_path, "a.csv", **options)
+    assert (error.code, message in error.message) == ("E_CSV", True), error.message
+
+
+def test_lines_before_the_header_are_skipped_on_request(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "note\x0b\u2028\r\n\r\na,b\r\n1,x\r\n")
+    assert read(tmp_path, "a.csv", skip=2) == ({"a": "bigint", "b": "string"}, [(1, "x")])
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"delimiter": "||"}, "E_VALUE"),
+        ({"delimiter": ""}, "E_VALUE"),
+        ({"quote": "''"}, "E_VALUE"),
+        ({"skip": -1}, "E_VALUE"),
+        ({"delimiter": '"', "quote": '"'}, "E_CSV"),
+        ({"timestamp_format": "%Q"}, "E_CSV"),
+        ({"schema": {"a": "list<int>"}}, "E_TYPE"),
+    ],
+)
+def test_options_that_cannot_be(tmp_path: Path, options: dict[str, Any], code: str) -> None:
+    write(tmp_path, "a.csv", "a,b\n1,x\n")
+    assert failing(tmp_path, "a.csv", **options).code == code
+
+
 # --- finding files --------------------------------------------------------------------------------------
 
 
@@ -344,6 +381,19 @@ def test_names_with_glob_characters_are_read_as_they_are(tmp_path: Path) -> None
     write(tmp_path, "we1rd.csv", "a\n2\n")
     assert read(tmp_path, "we[1]rd.csv")[1] == [(1,)]
     assert read(tmp_path, "*.csv")[1] == [(1,), (2,)]
+
+
+def test_the_specs_folder_is_no_pattern(tmp_path: Path) -> None:
+    base = tmp_path / "we[1]rd" / ".hidden"
+    write(base, "k=1/a.csv", "a\n1\n")
+    write(tmp_path / "we1rd" / ".hidden", "k=1/a.csv", "a\n2\n")
+    assert read(base, "*/*.csv")[1] == [(1, "1")]
+
+
+def test_folders_above_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "x=9" / "specs").mkdir(parents=True)
+    write(tmp_path, "x=9/data/k=1/a.csv", "a\n1\n")
+    assert read(tmp_path / "x=9" / "specs", "../data/*/*.csv") == ({"a": "bigint", "k": "string"}, [(1, "1")])
 
 
 def test_lists_and_folders(tmp_path: Path) -> None:

@@ -263,3 +263,15 @@ def test_filters_on_keys_leave_files_out(tmp_path: Path) -> None:
         query = f"EXPLAIN ANALYZE SELECT a FROM ({relation(scan).sql('duckdb')}) WHERE k = 7"
         profile = str(connection.execute(query).fetchall())
     assert "Total Files Read: 1" in profile
+
+
+@pytest.mark.parametrize("count", [2, 100])
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_partitions_of_text_files_that_the_path_does_not_tell(tmp_path: Path, form: str, count: int) -> None:
+    files = []
+    for position in range(count):
+        file = tmp_path / f"f{position}.{form}"
+        file.write_text(f"a\n{position}\n" if form == "csv" else f'{{"a": {position}}}\n')
+        files.append(DataFile(str(file), 1, partition=(("k", str(position)),)))
+    scan = FileScan(form, tuple(files), Schema.of({"a": BIGINT, "k": BIGINT}), ("k",))  # type: ignore[arg-type]
+    assert sorted(rows_of(scan)) == [(n, n) for n in range(count)]

@@ -76,7 +76,8 @@ def _json(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.Expr
         "columns": struct({column.name: exp.Literal.string(text_type(column.type, None)) for column in own}),
         "format": exp.Literal.string(_LAYOUTS[options.layout]),
         "records": exp.true(),
-        "compression": exp.Literal.string(options.compression),
+        # "none" is a word for it in read_csv only, before DuckDB 2.
+        "compression": exp.Literal.string("uncompressed" if options.compression == "none" else options.compression),
     }
     return call("read_json", files, {**given, **more})
 
