@@ -37,6 +37,7 @@ class PlatformError(Exception):
         at: where in a file, or None when no file is to blame.
         hint: what to do.
         notes: further lines (columns at hand, engines that can, …).
+        run: the report of the run that failed, as JSON; None when no run had begun.
     """
 
     exit_code = 1
@@ -58,6 +59,7 @@ class PlatformError(Exception):
         self.at = at
         self.hint = hint
         self.notes = tuple(notes)
+        self.run: dict[str, Any] | None = None  # Any: JSON
 
     def __reduce__(self) -> tuple[Any, ...]:  # Any: the pickle protocol
         return _rebuild, (type(self), self.code, self.message, self.at, self.hint, self.notes, self.__dict__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.catalog.journal import Journal
 from mlplatform.catalog.records import RunRecord
 from mlplatform.engines.base import Limits, NoWatch, Watch
-from mlplatform.engines.table import check_engine, open_engine
+from mlplatform.engines.table import open_engine
 from mlplatform.errors import ErrorGroup, PlatformError, SpecError, all_errors, raise_all
 from mlplatform.plan.build import build_plan
 from mlplatform.plan.explain import explain, plan_document
@@ -26,13 +27,14 @@ from mlplatform.plan.passes.select_outputs import select_outputs
 from mlplatform.run.changes import Change, plan_changes
 from mlplatform.run.config import Config, load_config
 from mlplatform.run.dataset import Dataset
+from mlplatform.run.engine_choice import choose_engine, engine_limits
 from mlplatform.run.promises import Promises
 from mlplatform.run.report import RunReport
 from mlplatform.run.runner import RunContext, new_run_id, recover, run_plan, utc_now
 from mlplatform.run.sources import Sources
 from mlplatform.scan import Scan
 from mlplatform.spec.model import Spec
-from mlplatform.spec.params import Values, bind_params
+from mlplatform.spec.params import Values, bind_params, samples
 from mlplatform.spec.reader import load_spec
 
 if TYPE_CHECKING:
@@ -63,7 +65,9 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON
         """The document that `mlp plan --json` prints."""
-        return plan_document(self.checked, {change.sink.name: change.as_dict() for change in self.changes})
+        document = plan_document(self.checked, {change.sink.name: change.as_dict() for change in self.changes})
+        redacted: dict[str, Any] = json.loads(self._redacted(json.dumps(document, default=str)))  # Any: JSON
+        return redacted
 
     def _redacted(self, text: str) -> str:
         return self.values.redact(text) if self.values is not None else text
@@ -135,10 +139,14 @@ class Workspace:
         head = self._record(plan, plan.spec)
         scratch = self._temp_folder / head.run_id
         context = RunContext(
-            engine=open_engine(plan.checked.engine), journal=self.journal, limits=self.limits(scratch),
+            engine=open_engine(plan.checked.engine), journal=self.journal,
+            limits=engine_limits(plan.spec, plan.checked.engine, self.limits(scratch)),
             watch=watch or NoWatch(), head=head, scratch=scratch, redact=plan.values.redact,
         )  # fmt: skip
-        return run_plan(plan.checked, plan.changes, context)
+        try:
+            return run_plan(plan.checked, plan.changes, context)
+        except PlatformError as error:
+            raise _redacted(error, plan.values) from error.__cause__
 
     def render(self, spec: PathLike, *, engine: str | None = None, **params: object) -> str:
         """The statements or job that a spec compiles to."""
@@ -220,35 +228,19 @@ class Workspace:
     ) -> Plan:  # fmt: skip
         """The checked plan of a spec that was read; every error of reading and of planning at once."""
         run_id, now = new_run_id(utc_now()), utc_now()
-        name = self._engine(spec, engine)
+        name, wrong = choose_engine(spec, engine, self.config.engine)
         try:
-            values = bind_params(spec, params, env=self._env, run_id=run_id, started_at=now)
+            given_params = {**samples(spec), **params} if is_dry else params
+            values = bind_params(spec, given_params, env=self._env, run_id=run_id, started_at=now)
         except PlatformError as error:
-            raise_all([*errors, *all_errors(error)])
+            raise_all([*errors, *wrong, *all_errors(error)])
             raise
         folder = Path(spec.path).resolve().parent
         promises = Promises(self._promised, folder, asked | {Path(spec.path).resolve()})
         sources = Sources(self.warehouse, folder, values, promises, is_dry, given)
         checked, found = build_plan(spec, values, sources.open, engine=name, needed=needed)
-        self._raise([*errors, *found], values)
+        raise_all([_redacted(error, values) for error in [*errors, *wrong, *found]])
         return Plan(checked, values=values, spec=spec, run_id=run_id)
-
-    @staticmethod
-    def _raise(errors: list[PlatformError], values: Values) -> None:
-        for error in errors:
-            error.message = values.redact(error.message)
-            error.notes = tuple(values.redact(note) for note in error.notes)
-        raise_all(errors)
-
-    def _engine(self, spec: Spec, asked: str | None) -> str:
-        name = asked or (str(spec.engine.default) if spec.engine.default is not None else self.config.engine)
-        try:
-            check_engine(name)
-        except PlatformError as error:
-            if asked is None and spec.engine.default is not None:
-                error.at = spec.engine.default.at
-            raise
-        return name
 
     def _with_changes(self, plan: Plan, path: Path, select: Sequence[str], full_refresh: bool) -> Plan:
         checked = optimise(select_outputs(plan.checked, select))
@@ -295,6 +287,15 @@ class Workspace:
             tags=tuple(map(str, spec.tags)),
             description=str(spec.description) if spec.description is not None else None,
         )
+
+
+def _redacted(error: PlatformError, values: Values) -> PlatformError:
+    """The error with every secret of the spec's environment as `***`."""
+    for single in all_errors(error):
+        single.message = values.redact(single.message)
+        single.hint = values.redact(single.hint) if single.hint is not None else None
+        single.notes = tuple(values.redact(note) for note in single.notes)
+    return error
 
 
 __all__ = ["Dataset", "ErrorGroup", "Plan", "RunReport", "Workspace"]

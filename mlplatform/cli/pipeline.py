@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
 from mlplatform.cli.session import (
     Session,
     engine_option,
-    fail,
     guarded,
     json_option,
     parameters,
@@ -92,30 +93,42 @@ def plan_command(
 @click.option("--no-progress", is_flag=True, help="No progress on standard error.")
 @json_option
 @click.pass_obj
-def run_command(session: Session, /, as_json: bool, **options: Any) -> None:  # Any: the options above
-    """Run a pipeline and commit its outputs."""
-    try:
-        _run(session, as_json=as_json, **options)
-    except PlatformError as error:
-        fail(error, as_json=as_json, document={"run_id": None, "status": "failed", "engine": options["engine"],
-                                               "pipeline": None, "seconds": 0.0, "outputs": []})  # fmt: skip
-
-
 @guarded
-def _run(
-    session: Session, *, spec: Path, params: tuple[str, ...], engine: str | None, select: tuple[str, ...],
+def run_command(
+    session: Session, spec: Path, params: tuple[str, ...], engine: str | None, select: tuple[str, ...],
     full_refresh: bool, no_progress: bool, as_json: bool,
 ) -> None:  # fmt: skip
+    """Run a pipeline and commit its outputs."""
     from mlplatform.cli.progress import progress
 
+    # A polite kill ends a run as Ctrl-C does: staged files are removed, the record says so.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     workspace = session.workspace(spec)
-    plan = workspace.plan(spec, engine=engine, select=select, full_refresh=full_refresh, params=parameters(params))
+    with _started(engine):
+        plan = workspace.plan(spec, engine=engine, select=select, full_refresh=full_refresh, params=parameters(params))
     with progress(is_wanted=not no_progress) as watch:
         report = workspace.run_planned(plan, watch=watch)
     if as_json:
         print_json(report.as_dict())
     else:
         click.echo(str(report))
+
+
+@contextmanager
+def _started(engine: str | None) -> Iterator[None]:
+    """Give the errors of planning a run the form of a run's report."""
+    try:
+        yield
+    except PlatformError as error:
+        error.run = {
+            "run_id": None,
+            "status": "failed",
+            "engine": engine,
+            "pipeline": None,
+            "seconds": 0.0,
+            "outputs": [],
+        }
+        raise
 
 
 @click.command("test")

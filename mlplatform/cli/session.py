@@ -55,11 +55,11 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
-def fail(error: PlatformError, *, as_json: bool, document: dict[str, Any] | None = None) -> None:  # Any: JSON
-    """Print an error and leave with its exit code."""
+def fail(error: PlatformError, *, as_json: bool) -> None:
+    """Print an error, where asked also as JSON with the report of the run that failed; leave with its code."""
     click.echo(error.render(), err=True)
     if as_json:
-        print_json({**(document or {}), "errors": [single.as_dict() for single in all_errors(error)]})
+        print_json({**(error.run or {}), "errors": [single.as_dict() for single in all_errors(error)]})
     sys.exit(error.exit_code)
 
 

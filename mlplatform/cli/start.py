@@ -27,7 +27,14 @@ def init_command(folder: Path) -> None:
         source = template.joinpath(*name.replace(".gitignore", "gitignore").split("/"))
         target.write_bytes(source.read_bytes())
         click.echo(f"created  {target}")
+    _write_schema(folder / "spec.schema.json")
     click.echo(f"next: mlp test {folder / 'pipelines/first.yaml'} && mlp run {folder / 'pipelines/first.yaml'}")
+
+
+def _write_schema(target: Path) -> None:
+    """The language's JSON Schema, which the first line of a spec points editors to."""
+    target.write_bytes((resources.files("mlplatform.spec") / "spec.schema.json").read_bytes())
+    click.echo(f"created  {target}")
 
 
 @click.command("schema")

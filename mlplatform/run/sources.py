@@ -41,7 +41,12 @@ class Sources:
     given: Mapping[str, Scan] | None = None
 
     def open(self, name: Located, source: SourceSpec) -> Stream:
-        """The source's stream. Raises: SourceError, PlanError."""
+        """The source's stream, its texts free of secrets. Raises: SourceError, PlanError."""
+        stream = self._open(name, source)
+        facts = {what: self.values.redact(text) for what, text in stream.facts.items()}
+        return dataclasses.replace(stream, origin=self.values.redact(stream.origin), facts=facts)
+
+    def _open(self, name: Located, source: SourceSpec) -> Stream:
         if self.given is not None and name in self.given:
             return Stream(self.given[name], origin="given rows")
         if source.dataset is not None:

@@ -6,7 +6,7 @@ import dataclasses
 import decimal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timezone
 from typing import Any, TypeVar, cast
 
 from mlplatform.errors import PlatformError, Span, SpecError, UsageError, did_you_mean, listed, raise_all, repr_name
@@ -187,6 +187,21 @@ def bind_params(
     moment = coerce(started_at, TIMESTAMP, what="the start of the run")
     names = (env_name(name) for _, _, name in placeholders(spec.text))
     return Values(params, run_id, moment, dict(env), frozenset(name for name in names if name is not None))
+
+
+def samples(spec: Spec) -> dict[str, Any]:  # Any: a value of the type
+    """A value for each parameter that has no default, to type a spec that no run has given values to."""
+    return {
+        str(name): _SAMPLES.get(str(param_type(param)), 0)
+        for name, param in spec.params.items()
+        if not param.has_default
+    }
+
+
+_SAMPLES = {
+    "string": "sample", "boolean": False, "date": date(2000, 1, 1), "timestamp": datetime(2000, 1, 1, tzinfo=timezone.utc),
+    "timestamp_ntz": datetime(2000, 1, 1), "double": 0.0, "float": 0.0,
+}  # fmt: skip
 
 
 def param_type(param: Param) -> DataType:
