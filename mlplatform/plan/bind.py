@@ -1,6 +1,6 @@
 """Types of every step, by DuckDB's own binder over empty tables; its errors, mapped back to the file.
 
-Nothing is read: each source and step becomes an empty in-memory table of its types, and a query is only bound.
+Nothing is read: each input of a query becomes a CTE of typed nulls, and the query is only bound.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Binder:
     def __init__(self) -> None:
         self._connection = duckdb.connect(":memory:", config={"threads": 1})
         self._connection.execute("SET TimeZone = 'UTC'; SET enable_external_access = false")
+        self._inputs: dict[str, str] = {}
 
     def __enter__(self) -> Binder:
         return self
@@ -36,22 +37,23 @@ class Binder:
 
     def define(self, name: str, schema: Schema) -> None:
         """Make `name` known with that schema."""
-        columns = ", ".join(f"{quoted(column.name)} {to_duckdb(column.type)}" for column in schema)
-        self._connection.execute(f"CREATE TABLE {quoted(name)} ({columns})")
+        columns = ", ".join(f"CAST(NULL AS {to_duckdb(column.type)}) AS {quoted(column.name)}" for column in schema)
+        self._inputs[name] = f"{quoted(name)} AS (SELECT {columns})"
 
     def bind(
-        self, tree: exp.Query, *, step: Located, texts: Sequence[Located], known: Iterable[str]
+        self, tree: exp.Query, inputs: Sequence[str], *, step: Located, texts: Sequence[Located], known: Iterable[str]
     ) -> tuple[exp.Query, Schema]:
         """The tree with its types pinned to the language's, and its schema.
 
         Args:
+            inputs: names that the tree reads; each was defined.
             step: the step's name, for messages.
             texts: the SQL texts that the tree was made from, to place an error.
             known: columns at hand, for "did you mean".
         Raises: PlanError E_COLUMN_MISSING, E_COLUMN_COLLISION, E_TYPE, E_SQL.
         """
         try:
-            relation = self._connection.sql(tree.sql(DIALECT))
+            relation = self._connection.sql(self._statement(tree, inputs))
             names, types = list(relation.columns), list(relation.types)
         except duckdb.Error as error:
             raise bind_error(error, step=step, texts=texts, known=tuple(known)) from error
@@ -68,6 +70,21 @@ class Binder:
             if not exact:
                 inexact[name] = _pin(name, kind, str(duckdb_type))
         return (_wrap(tree, names, inexact) if inexact else tree), Schema(tuple(columns))
+
+    def _statement(self, tree: exp.Query, inputs: Sequence[str]) -> str:
+        """The tree's text, its inputs as CTEs before its own.
+
+        A statement costs more than its text: to make a table for each step took as long as to bind them all.
+        """
+        text = tree.sql(DIALECT)
+        known = ", ".join(self._inputs[name] for name in dict.fromkeys(inputs))
+        if not known:
+            return text
+        if isinstance(tree, exp.Subquery):
+            # DuckDB 2.0 forgets the CTEs inside a query that is all in brackets; not so in the arms of a union.
+            return f"WITH {known} ({text}) UNION ALL ({text})"
+        own = next((head for head in ("WITH RECURSIVE ", "WITH ") if text.startswith(head)), None)
+        return f"{own}{known}, {text.removeprefix(own)}" if own is not None else f"WITH {known} {text}"
 
 
 def _pin(name: str, kind: DataType, duckdb_type: str) -> exp.Expr:

@@ -104,7 +104,9 @@ class _Builder:
             inputs = {str(read): self.nodes[read].schema for read in self._reads[name]}
             lowered = lower(operator, Context(step.name, inputs, self.values))
             known = [column for schema in inputs.values() for column in schema.names]
-            tree, schema = binder.bind(lowered.tree, step=step.name, texts=lowered.texts, known=dict.fromkeys(known))
+            tree, schema = binder.bind(
+                lowered.tree, lowered.inputs, step=step.name, texts=lowered.texts, known=dict.fromkeys(known)
+            )
             node = Query(
                 name, _kind(operator), tree, lowered.inputs, schema, step.name.at, lowered.reach, step.description
             )
