@@ -231,7 +231,9 @@ class OutputSpec:
     partition_by: tuple[Located, ...] = entry((), doc="columns that split the table into folders")
     on_schema_change: SchemaChange = entry("fail", doc="what happens when the columns differ from the table's")
     description: Located | None = entry(None, doc="what one row is")
-    columns: dict[Located, Located] | None = entry(None, doc="column: description")
+    columns: dict[Located, Located | None] | None = entry(
+        None, doc="column: description; in a flow mapping the description may hold commas"
+    )
     owner: Located | None = entry(None, doc="who answers for the dataset; default the pipeline's owner")
     tags: tuple[Located, ...] = entry((), doc="words to find the dataset by")
     expectations: tuple[Any, ...] | None = entry(None, doc="what the rows must satisfy", pending=True)

@@ -199,8 +199,8 @@ def samples(spec: Spec) -> dict[str, Any]:  # Any: a value of the type
 
 
 _SAMPLES = {
-    "string": "sample", "boolean": False, "date": date(2000, 1, 1), "timestamp": datetime(2000, 1, 1, tzinfo=timezone.utc),
-    "timestamp_ntz": datetime(2000, 1, 1), "double": 0.0, "float": 0.0,
+    "string": "sample", "boolean": False, "date": date(2000, 1, 1), "double": 0.0, "float": 0.0,
+    "timestamp": datetime(2000, 1, 1, tzinfo=timezone.utc), "timestamp_ntz": datetime(2000, 1, 1),
 }  # fmt: skip
 
 

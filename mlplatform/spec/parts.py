@@ -238,9 +238,31 @@ def read_output(reading: Reading, name: Located, node: Node) -> OutputSpec | Bro
     values = read_record(reading, pairs, keys_of(OutputSpec), what=what, at=name.at)
     if isinstance(values, Broken):
         return BROKEN
+    if values.get("columns"):
+        values["columns"] = _with_commas(values["columns"])
+        for column in [column for column, text in values["columns"].items() if text is None]:
+            reading.error(
+                "E_VALUE", f"column {repr_name(column)} has no description", column.at, "write one, or leave it out"
+            )
     output = OutputSpec(name=name, **values)
     reading.errors.extend(check_output(output))
     return output
+
+
+def _with_commas(columns: dict[Located, Located | None]) -> dict[Located, Located | None]:
+    """Descriptions whole again: YAML takes `{delay: late, early when negative}` for two keys, the second without a value.
+
+    A key without a value continues the description before it; the first key is left as it is.
+    """
+    whole: dict[Located, Located | None] = {}
+    last: Located | None = None
+    for column, text in columns.items():
+        before = whole[last] if last is not None else None
+        if text is None and last is not None and before is not None:
+            whole[last] = Located(f"{before}, {column}", before.at)
+        else:
+            whole[column], last = text, column
+    return whole
 
 
 def read_test(reading: Reading, name: Located, node: Node) -> TestSpec | Broken:
