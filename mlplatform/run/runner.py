@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import resource
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +31,7 @@ from mlplatform.errors import EngineError, PlatformError, SinkError, all_errors
 from mlplatform.plan.lineage import plan_lineage
 from mlplatform.plan.nodes import CheckedPlan, Source
 from mlplatform.run.changes import Change
+from mlplatform.run.identity import utc_now
 from mlplatform.run.report import RunReport
 from mlplatform.scan import DataFile, FileScan
 from mlplatform.tables.commit import Commit, WriteRequest, commit, committed_load
@@ -55,16 +54,6 @@ class RunContext:
     head: RunRecord
     scratch: Path
     redact: Redact
-
-
-def new_run_id(now: datetime) -> str:
-    """An id that sorts by time and never repeats."""
-    return f"{now:%Y%m%dt%H%M%S}{now.microsecond // 1000:03d}-{secrets.token_hex(4)}"
-
-
-def utc_now() -> datetime:
-    """The time at the edge of the platform; nothing inside reads a clock."""
-    return datetime.now(timezone.utc)
 
 
 def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) -> RunReport:
@@ -216,6 +205,8 @@ def _request(plan: CheckedPlan, change: Change, context: RunContext) -> WriteReq
     output = change.sink.output
     sequence = (output.sequence_by,) if isinstance(output.sequence_by, str) else output.sequence_by or ()
     schema = change.target.schema
+    # A table written anew holds the load too: a later append must find it.
+    mark = {"mlp.load_id": change.load_id} if (output.mode, change.mode) == ("append", "overwrite") else {}
     return WriteRequest(
         uri=change.uri,
         dataset=change.sink.name,
@@ -229,7 +220,7 @@ def _request(plan: CheckedPlan, change: Change, context: RunContext) -> WriteReq
         description=str(output.description) if output.description is not None else None,
         unique_key=tuple(schema[name].name for name in output.unique_key or ()),
         sequence_by=tuple(schema[name].name for name in sequence),
-        metadata={"mlp.spec": context.head.spec_hash},
+        metadata={"mlp.spec": context.head.spec_hash, **mark},
     )
 
 

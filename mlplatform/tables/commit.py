@@ -209,10 +209,10 @@ def _properties(request: WriteRequest, sequence: int) -> CommitProperties:
 
     return CommitProperties(
         custom_metadata={
-            **request.metadata,
             "mlp.load_id": request.load_id,
             "mlp.run": request.run_id,
             "mlp.pipeline": request.pipeline,
+            **request.metadata,
         },
         max_commit_retries=0,
         app_transactions=[Transaction(_application(request.pipeline, request.dataset), sequence)],
@@ -225,10 +225,27 @@ def _load_version(table: Any, pipeline: str, dataset: str, load_id: str) -> int 
     with reading(table.table_uri):
         if table.transaction_version(_application(pipeline, dataset)) is None:
             return None
-        for entry in _newest_first(table):
+        for entry in _standing(_newest_first(table)):
             if entry.get("mlp.load_id") == load_id and entry.get("mlp.pipeline") == pipeline:
                 return int(entry["version"])
     return None
+
+
+def _standing(entries: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:  # Any: JSON
+    """Commits whose rows may still be in the table: none before an overwrite, none that a restore took back."""
+    restored: int | None = None
+    for entry in entries:
+        if restored is not None and int(entry["version"]) > restored:
+            continue
+        yield entry
+        parameters = entry.get("operationParameters") or {}
+        if entry.get("operation") == "RESTORE":
+            version = str(parameters.get("version"))
+            if not version.isdigit():
+                return  # restored by time: the log does not say to which version
+            restored = int(version)
+        elif parameters.get("mode") == "Overwrite" and parameters.get("predicate") is None:
+            return
 
 
 def _newest_first(table: Any) -> Iterator[dict[str, Any]]:  # Any: DeltaTable; JSON
