@@ -14,11 +14,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.catalog.journal import Journal
-from mlplatform.catalog.records import RunRecord
 from mlplatform.engines.base import Limits, NoWatch, Watch
 from mlplatform.engines.table import open_engine
-from mlplatform.errors import ErrorGroup, PlatformError, SpecError, all_errors, raise_all
+from mlplatform.errors import PlatformError, SpecError, all_errors, raise_all
 from mlplatform.plan.build import build_plan
 from mlplatform.plan.explain import explain, plan_document
 from mlplatform.plan.nodes import CheckedPlan
@@ -26,11 +24,9 @@ from mlplatform.plan.passes import optimise
 from mlplatform.plan.passes.select_outputs import select_outputs
 from mlplatform.run.changes import Change, plan_changes
 from mlplatform.run.config import Config, load_config
-from mlplatform.run.dataset import Dataset
 from mlplatform.run.engine_choice import choose_engine, engine_limits
+from mlplatform.run.identity import new_run_id, utc_now
 from mlplatform.run.promises import Promises
-from mlplatform.run.report import RunReport
-from mlplatform.run.runner import RunContext, new_run_id, recover, run_plan, utc_now
 from mlplatform.run.sources import Sources
 from mlplatform.scan import Scan
 from mlplatform.spec.model import Spec
@@ -40,8 +36,14 @@ from mlplatform.spec.reader import load_spec
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mlplatform.catalog.answers import Direction
+    from mlplatform.catalog.journal import Journal
+    from mlplatform.catalog.records import RunRecord
     from mlplatform.catalog.store import Catalog
+    from mlplatform.run.dataset import Dataset
+    from mlplatform.run.lineage import Lineage
     from mlplatform.run.query import Result
+    from mlplatform.run.report import RunReport
     from mlplatform.run.testing import TestOutcome
 
 PathLike = str | os.PathLike[str]
@@ -99,6 +101,8 @@ class Workspace:
     @cached_property
     def journal(self) -> Journal:
         """Records of runs that the catalog has not taken yet."""
+        from mlplatform.catalog.journal import Journal
+
         return Journal(self.config.state)
 
     # --- specs ---------------------------------------------------------------------------------------------------
@@ -134,6 +138,8 @@ class Workspace:
 
     def run_planned(self, plan: Plan, *, watch: Watch | None = None) -> RunReport:
         """Run a plan that `plan` made, on the versions that it pinned."""
+        from mlplatform.run.runner import RunContext, run_plan
+
         if plan.spec is None or plan.values is None:
             raise SpecError("E_INTERNAL", "a plan to run is made by Workspace.plan")
         head = self._record(plan, plan.spec)
@@ -175,6 +181,8 @@ class Workspace:
 
     def dataset(self, name: str) -> Dataset:
         """A dataset by its name. Raises: SourceError E_DATASET_MISSING."""
+        from mlplatform.run.dataset import Dataset
+
         return Dataset.open(name, self.warehouse, self.limits(self._temp_folder / "sql"))
 
     def catalog(self) -> Catalog:
@@ -183,9 +191,20 @@ class Workspace:
         Raises: CatalogError E_CATALOG.
         """
         from mlplatform.catalog.store import open_catalog
+        from mlplatform.run.runner import recover
 
         recover(self.journal, self._temp_folder)
         return open_catalog(self.config.catalog, journal=self.journal)
+
+    def lineage(self, name: str, *, direction: Direction = "up", depth: int | None = None) -> Lineage:
+        """Where a dataset or a column (`mined.x.column`) comes from; `direction="down"`: what it goes into.
+
+        Raises: CatalogError E_CATALOG, E_DATASET_MISSING, E_COLUMN_MISSING.
+        """
+        from mlplatform.run.lineage import Lineage
+
+        with self.catalog() as catalog:
+            return Lineage.read(catalog, name, direction, depth)
 
     def limits(self, scratch: Path) -> Limits:
         """What an engine may use."""
@@ -273,6 +292,8 @@ class Workspace:
             return open_engine(checked.engine).preview(checked, step, self.limits(scratch), limit=limit)
 
     def _record(self, plan: Plan, spec: Spec) -> RunRecord:
+        from mlplatform.catalog.records import RunRecord
+
         return RunRecord(
             run_id=plan.run_id,
             pipeline=str(spec.pipeline),
@@ -298,4 +319,4 @@ def _redacted(error: PlatformError, values: Values) -> PlatformError:
     return error
 
 
-__all__ = ["Dataset", "ErrorGroup", "Plan", "RunReport", "Workspace"]
+__all__ = ["Plan", "Workspace"]

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from mlplatform.catalog.records import StepRecord
-from mlplatform.plan.nodes import CheckedPlan
-from mlplatform.tables.commit import WrittenFile
 from mlplatform.types import Schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from mlplatform.catalog.records import StepRecord
+    from mlplatform.plan.nodes import CheckedPlan
+    from mlplatform.tables.requests import WrittenFile
 
 
 @dataclass(frozen=True, slots=True)

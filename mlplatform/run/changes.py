@@ -19,7 +19,10 @@ from mlplatform.tables.snapshot import Snapshot, open_snapshot
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A sink with its table pinned; `snapshot` is None for an exported file and for a table that is not there yet."""
+    """A sink with its table pinned; `snapshot` is None for an exported file and for a table that is not there yet.
+
+    `load_id` is empty where the output's mode gives the same table when it is repeated.
+    """
 
     sink: Sink
     uri: str
@@ -85,10 +88,9 @@ def plan_changes(plan: CheckedPlan, warehouse: str, base_dir: Path, *, full_refr
 
 def _change(plan: CheckedPlan, sink: Sink, warehouse: str, base_dir: Path, full_refresh: bool) -> Change:
     output = sink.output
-    load_id = _load_id(plan, sink)
     if not sink.is_dataset:
         target = reconcile(None, sink.schema, "fail", dataset=sink.name, at=sink.at)
-        return Change(sink, str((base_dir / sink.name).resolve()), "overwrite", target, None, load_id)
+        return Change(sink, str((base_dir / sink.name).resolve()), "overwrite", target, None, "")
     uri = dataset_uri(warehouse, sink.name)
     snapshot = open_snapshot(uri, name=sink.name)
     mode = "overwrite" if full_refresh and output.mode != "merge" else output.mode
@@ -97,6 +99,7 @@ def _change(plan: CheckedPlan, sink: Sink, warehouse: str, base_dir: Path, full_
     target = reconcile(
         current, sink.schema, policy, dataset=sink.name, at=sink.at, key=output.unique_key or (), mode=mode
     )
+    load_id = _load_id(plan, sink) if output.mode == "append" else ""
     return Change(sink, uri, mode, target, snapshot, load_id)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from mlplatform.workspace import RunReport, Workspace
+from mlplatform.run.report import RunReport
+from mlplatform.workspace import Workspace
 
 Rows = list[dict[str, Any]]
 
