@@ -21,10 +21,9 @@ def connect(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         connection.execute("SET TimeZone = 'UTC'")
         # Progress is asked for by the engine; DuckDB itself would print it on standard output.
-        # In a notebook without ipywidgets it refuses to track progress at all, and the run goes on without.
-        connection.execute("SET enable_progress_bar_print = false")
+        # In a notebook without ipywidgets it refuses both settings and draws nothing: the run goes on without.
         with suppress(duckdb.InvalidInputException):
-            connection.execute("SET enable_progress_bar = true")
+            connection.execute("SET enable_progress_bar_print = false; SET enable_progress_bar = true")
         yield connection
     finally:
         connection.close()
