@@ -17,6 +17,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@# An editable install is not compiled; where Python may not write byte code, every start would compile it.
+	@$(BIN)/python -m compileall -q mlplatform connectors serving
 	@touch $@
 
 demo: setup ## run the main job on real data: a year of flights and their weather
