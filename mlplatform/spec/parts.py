@@ -250,7 +250,7 @@ def read_output(reading: Reading, name: Located, node: Node) -> OutputSpec | Bro
 
 
 def _with_commas(columns: dict[Located, Located | None]) -> dict[Located, Located | None]:
-    """Descriptions whole again: YAML takes `{delay: late, early when negative}` for two keys, the second without a value.
+    """Descriptions whole again: YAML takes `{delay: late, early when negative}` for two keys, the second bare.
 
     A key without a value continues the description before it; the first key is left as it is.
     """
