@@ -26,7 +26,7 @@ _MOST_BRANCHES = 32
 _FILE = "mlp_file"
 
 
-def relation(scan: Scan) -> exp.Expression:
+def relation(scan: Scan) -> exp.Expr:
     """The `SELECT` that gives a scan's rows; no order is promised.
 
     Raises: PlanError E_TYPE for a given row whose value does not fit its column.
@@ -77,7 +77,7 @@ def _follows_hive(file: DataFile, scan: FileScan) -> bool:
     )
 
 
-def _constants(scan: FileScan, partition: tuple[tuple[str, str | None], ...]) -> dict[str, exp.Expression]:
+def _constants(scan: FileScan, partition: tuple[tuple[str, str | None], ...]) -> dict[str, exp.Expr]:
     texts = dict(partition)
     return {key: cast(_text(texts.get(key)), scan.schema[key].type) for key in scan.partition_columns}
 
@@ -97,14 +97,14 @@ def _by_file_name(scan: FileScan, files: Sequence[DataFile]) -> exp.Select:
     return _select(scan, source(scan, files, **more), values).join(table, on=is_file)
 
 
-def _text(value: str | None) -> exp.Expression:
+def _text(value: str | None) -> exp.Expr:
     return exp.null() if value is None else exp.Literal.string(value)
 
 
 # --- columns ------------------------------------------------------------------------------------------
 
 
-def _select(scan: FileScan, table: exp.Expression, partitions: Mapping[str, exp.Expression]) -> exp.Select:
+def _select(scan: FileScan, table: exp.Expr, partitions: Mapping[str, exp.Expr]) -> exp.Select:
     columns = []
     for column in scan.schema:
         value = partitions.get(column.name)
@@ -115,9 +115,9 @@ def _select(scan: FileScan, table: exp.Expression, partitions: Mapping[str, exp.
     return exp.select(*columns).from_(table)
 
 
-def _stored(scan: FileScan, column: Column) -> exp.Expression:
+def _stored(scan: FileScan, column: Column) -> exp.Expr:
     stored = {name.lower(): kind for name, kind in scan.stored}.get(column.name.lower())
-    value: exp.Expression = _column(column.name)
+    value: exp.Expr = _column(column.name)
     if stored is None:
         # Where all files are known to agree, a column that is not among them is in none of them.
         return cast(exp.null() if scan.is_uniform else value, column.type)
@@ -126,7 +126,7 @@ def _stored(scan: FileScan, column: Column) -> exp.Expression:
     return _from_nanoseconds(value, column) if stored in NANOSECONDS else cast(value, column.type)
 
 
-def _from_nanoseconds(value: exp.Expression, column: Column) -> exp.Expression:
+def _from_nanoseconds(value: exp.Expr, column: Column) -> exp.Expr:
     count = exp.Anonymous(this="epoch_ns", expressions=[value])
     if column.type == Scalar("bigint"):
         return count
@@ -136,7 +136,7 @@ def _from_nanoseconds(value: exp.Expression, column: Column) -> exp.Expression:
     return exp.case().when(is_finer, failed).else_(cast(value, column.type))
 
 
-def _parsed(scan: FileScan, column: Column) -> exp.Expression:
+def _parsed(scan: FileScan, column: Column) -> exp.Expr:
     return checked(_column(column.name), column, scan.csv)
 
 
@@ -154,7 +154,7 @@ def _by_columns(files: Sequence[DataFile]) -> list[Sequence[DataFile]]:
     return list(groups.values())
 
 
-def _union(parts: Sequence[exp.Select]) -> exp.Expression:
+def _union(parts: Sequence[exp.Select]) -> exp.Expr:
     # A balanced tree: a chain of thousands would exceed the depth that parsers accept.
     if len(parts) == 1:
         return parts[0]

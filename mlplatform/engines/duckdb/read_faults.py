@@ -181,8 +181,8 @@ def _bad_value(
         return None
 
 
-def _is_bad(value: exp.Column, column: Column, scan: FileScan) -> exp.Expression:
-    def lenient(node: exp.Expression) -> exp.Expression:
+def _is_bad(value: exp.Column, column: Column, scan: FileScan) -> exp.Expr:
+    def lenient(node: exp.Expr) -> exp.Expr:
         if isinstance(node, exp.Cast) and not isinstance(node, exp.TryCast):
             return exp.TryCast(this=node.this, to=node.to)
         return exp.null() if isinstance(node, exp.Anonymous) and node.name.lower() == "error" else node
@@ -192,7 +192,7 @@ def _is_bad(value: exp.Column, column: Column, scan: FileScan) -> exp.Expression
     return exp.and_(value.is_(exp.null()).not_(), is_null)
 
 
-def _lenient_binary(value: exp.Column, column: Column) -> exp.Expression | None:
+def _lenient_binary(value: exp.Column, column: Column) -> exp.Expr | None:
     if column.type != BINARY:
         return None
     pattern = exp.Literal.string("([0-9A-Fa-f]{2})*")

@@ -72,7 +72,7 @@ def no_rows(columns: Iterable[Column]) -> exp.Select:
     return exp.select(*nulls).where(exp.false())
 
 
-def _row(row: Mapping[str, Any], position: int, scan: RowScan) -> tuple[exp.Expression, ...]:  # Any: a YAML value
+def _row(row: Mapping[str, Any], position: int, scan: RowScan) -> tuple[exp.Expr, ...]:  # Any: a YAML value
     values = {}
     for name, value in row.items():
         column = scan.schema.find(name)
@@ -83,7 +83,7 @@ def _row(row: Mapping[str, Any], position: int, scan: RowScan) -> tuple[exp.Expr
                  for column in scan.schema)  # fmt: skip
 
 
-def _cell(value: Any, kind: DataType, where: str) -> exp.Expression:  # Any: a YAML value
+def _cell(value: Any, kind: DataType, where: str) -> exp.Expr:  # Any: a YAML value
     try:
         return cast(literal(value, kind), kind)
     except _MisfitError as error:
@@ -101,7 +101,7 @@ _HINTS = {
 }
 
 
-def literal(value: Any, kind: DataType) -> exp.Expression:  # Any: a YAML value
+def literal(value: Any, kind: DataType) -> exp.Expr:  # Any: a YAML value
     """A value as an expression that casts to `kind` without loss."""
     if value is None:
         return exp.null()
@@ -120,7 +120,7 @@ def literal(value: Any, kind: DataType) -> exp.Expression:  # Any: a YAML value
             return _scalar(value, kind)
 
 
-def _scalar(value: Any, kind: Scalar) -> exp.Expression:  # Any: a YAML value
+def _scalar(value: Any, kind: Scalar) -> exp.Expr:  # Any: a YAML value
     if kind == BOOLEAN and isinstance(value, bool):
         return exp.convert(value)
     if kind in INTEGERS and isinstance(value, int) and not isinstance(value, bool):
@@ -144,7 +144,7 @@ def _float_text(value: float) -> str:
     return repr(value)
 
 
-def _binary(value: Any, kind: DataType) -> exp.Expression:  # Any: a YAML value
+def _binary(value: Any, kind: DataType) -> exp.Expr:  # Any: a YAML value
     if isinstance(value, bytes):
         value = value.hex()
     if not isinstance(value, str) or not re.fullmatch(r"([0-9A-Fa-f]{2})*", value):
@@ -178,7 +178,7 @@ def _checked_date(text: str) -> str:
     return text
 
 
-def _decimal(value: Any, precision: int, scale: int, kind: DataType) -> exp.Expression:  # Any: a YAML value
+def _decimal(value: Any, precision: int, scale: int, kind: DataType) -> exp.Expr:  # Any: a YAML value
     if isinstance(value, bool) or not isinstance(value, int | float | str | Number):
         raise _misfit(value, kind)
     try:
@@ -194,7 +194,7 @@ def _decimal(value: Any, precision: int, scale: int, kind: DataType) -> exp.Expr
     return exp.Literal.string(f"{number:f}")
 
 
-def _struct(value: Any, fields: tuple[tuple[str, DataType], ...], kind: DataType) -> exp.Expression:  # Any: YAML
+def _struct(value: Any, fields: tuple[tuple[str, DataType], ...], kind: DataType) -> exp.Expr:  # Any: YAML
     if not isinstance(value, Mapping):
         raise _misfit(value, kind)
     names = {name.lower(): name for name, _ in fields}
@@ -209,7 +209,7 @@ def _struct(value: Any, fields: tuple[tuple[str, DataType], ...], kind: DataType
     return exp.Struct(expressions=pairs)
 
 
-def _map(value: Any, key: DataType, element: DataType, kind: DataType) -> exp.Expression:  # Any: a YAML value
+def _map(value: Any, key: DataType, element: DataType, kind: DataType) -> exp.Expr:  # Any: a YAML value
     if not isinstance(value, Mapping):
         raise _misfit(value, kind)
     if any(name is None for name in value):

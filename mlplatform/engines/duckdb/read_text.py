@@ -25,7 +25,7 @@ def text_type(kind: DataType, csv: CsvOptions | None) -> str:
     return to_duckdb(kind)
 
 
-def checked(value: exp.Expression, column: Column, csv: CsvOptions | None) -> exp.Expression:
+def checked(value: exp.Expr, column: Column, csv: CsvOptions | None) -> exp.Expr:
     """The column's value from what the reader gives for it; a value that would change fails."""
     kind = column.type
     if text_type(kind, csv) != "VARCHAR":
@@ -42,7 +42,7 @@ def checked(value: exp.Expression, column: Column, csv: CsvOptions | None) -> ex
     return value
 
 
-def _whole(value: exp.Expression, column: Column) -> exp.Expression:
+def _whole(value: exp.Expr, column: Column) -> exp.Expr:
     number = exp.TryCast(this=value.copy(), to=exp.DataType.build("DOUBLE"))
     is_whole = exp.EQ(this=number, expression=exp.Anonymous(this="trunc", expressions=[number.copy()]))
     has_point = exp.Like(this=value.copy(), expression=exp.Literal.string("%.%"))
@@ -51,7 +51,7 @@ def _whole(value: exp.Expression, column: Column) -> exp.Expression:
     return exp.case().when(has_point, with_point).else_(cast(value, column.type))
 
 
-def _no_finer_time(value: exp.Expression, column: Column) -> exp.Expression:
+def _no_finer_time(value: exp.Expr, column: Column) -> exp.Expr:
     # Only a long text can be too fine, and measuring is cheap.
     length = exp.Anonymous(this="strlen", expressions=[value.copy()])
     is_long = exp.GT(this=length, expression=exp.Literal.number(_MICROSECONDS_LENGTH))
@@ -59,14 +59,14 @@ def _no_finer_time(value: exp.Expression, column: Column) -> exp.Expression:
     return exp.case().when(too_fine, _refused(column)).else_(cast(value, column.type))
 
 
-def _matches(value: exp.Expression, pattern: str) -> exp.Expression:
+def _matches(value: exp.Expr, pattern: str) -> exp.Expr:
     return exp.Anonymous(this="regexp_matches", expressions=[value.copy(), exp.Literal.string(pattern)])
 
 
-def _refused(column: Column) -> exp.Expression:
+def _refused(column: Column) -> exp.Expr:
     return exp.Anonymous(this="error", expressions=[exp.Literal.string(f"{MARK}{column.name}: the value is finer")])
 
 
-def cast(value: exp.Expression, kind: DataType) -> exp.Expression:
+def cast(value: exp.Expr, kind: DataType) -> exp.Expr:
     """A strict cast to a type of the language."""
     return exp.Cast(this=value.copy(), to=exp.DataType.build(to_duckdb(kind), dialect="duckdb"))
