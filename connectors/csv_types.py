@@ -186,13 +186,13 @@ def _kinds(
         try:
             connection.execute(_LOAD, load)
             rows += connection.execute(_KINDS, formats).fetchall()
+            if load["header"]:
+                first = connection.execute(_FIRST, {**load, "header": False, "nulls": [""]}).fetchone()
+                _check_header(first or (), columns, found, index)
         except duckdb.Error as error:
             if position == 0:
                 raise _unloadable(found, index, str(error)) from error
             continue  # a part may begin inside a quoted field; then it tells nothing
-        if load["header"]:
-            first = connection.execute(_FIRST, {**load, "header": False, "nulls": [""]}).fetchone()
-            _check_header(first or (), columns, found, index)
     return rows
 
 
@@ -240,5 +240,10 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 def _written(folder: Path, text: str) -> str:
     file = folder / "sample.csv"
-    file.write_bytes(text.encode())
+    try:
+        file.write_bytes(text.encode())
+    except OSError as error:
+        code = "E_DISK_FULL" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "E_WRITE"
+        hint = "free space there, or point TMPDIR to another disk"
+        raise SourceError(code, f"a sample cannot be kept in {folder.parent}: {error.strerror}", hint=hint) from error
     return str(file)

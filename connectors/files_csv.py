@@ -62,7 +62,7 @@ def csv_source(found: FileSet) -> tuple[FileScan, dict[str, str]]:
     headers = {index: _header(found, index, samples.get(index), dialect, form) for index in full}
     names = headers[full[0]]
     if any(_ends_mixed(part, len(names), dialect) for part in samples.values()):
-        dialect = replace(dialect, has_mixed_line_ends=True)
+        dialect = _mixed(dialect, len(names), found)
         for index in full:
             check_whole(found, found.files[index], form, dialect, len(names))
     inferred = infer({index: (headers[index], part) for index, part in samples.items() if part.head}, dialect, found)
@@ -135,6 +135,18 @@ def _ends_mixed(part: Sample, width: int, dialect: CsvOptions) -> bool:
     if "\r\n" not in text or not re.search(r"(?<!\r)\n", text):
         return False
     return not is_strict(part.head, width, dialect) or any("\r\n" not in other for other in part.parts)
+
+
+def _mixed(dialect: CsvOptions, width: int, found: FileSet) -> CsvOptions:
+    if width == 1:
+        # DuckDB's lenient mode takes CR LF for two ends then, and makes rows of nulls.
+        raise SourceError(
+            "E_CSV",
+            f"{found.files[0].uri} (or another of its source): lines of one field end both with CR LF and with LF",
+            at=found.at,
+            hint="write one kind of line end",
+        )
+    return replace(dialect, has_mixed_line_ends=True)
 
 
 def _after(text: str, lines: int) -> str:

@@ -125,6 +125,16 @@ def test_line_ends_of_both_kinds_are_read_after_a_full_check(tmp_path: Path) -> 
     assert (error.code, "b.csv:3: the line has 3 fields" in error.message) == ("E_CSV", True)
 
 
+def test_lines_of_one_field_must_end_alike(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "a\n1\r\n2\r\n")
+    assert failing(tmp_path, "a.csv").code == "E_CSV"
+
+
+def test_a_bare_carriage_return_behind_the_header_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a.csv", "a,b\n\r1,x\n")
+    assert failing(tmp_path, "a.csv").code == "E_CSV"
+
+
 def test_quoted_line_ends_do_not_make_a_file_mixed(tmp_path: Path) -> None:
     write(tmp_path, "a.csv", 'a,b\r\n1,"x\ny"\r\n')
     stream = opened(tmp_path, "a.csv")

@@ -13,12 +13,12 @@ from mlplatform.scan import CsvOptions, DataFile, FileScan, JsonOptions
 NANOSECONDS = ("TIMESTAMP_NS", "TIMESTAMPTZ_NS")
 
 
-def source(scan: FileScan, files: Sequence[DataFile], **more: exp.Expression) -> exp.Expression:
+def source(scan: FileScan, files: Sequence[DataFile], **more: exp.Expr) -> exp.Expr:
     """The table function over some files of the scan; `more` are further arguments."""
     return {"parquet": _parquet, "csv": _csv, "json": _json}[scan.format](scan, files, more)
 
 
-def _parquet(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.Expression]) -> exp.Expression:
+def _parquet(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.Expr]) -> exp.Expr:
     if scan.is_uniform:
         return call("read_parquet", files, more)
     union = call("read_parquet", files, {"union_by_name": exp.true(), **more})
@@ -37,12 +37,12 @@ def _parquet(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.E
     return both.subquery("files")
 
 
-def _csv(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.Expression]) -> exp.Expression:
+def _csv(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.Expr]) -> exp.Expr:
     options = scan.csv or CsvOptions()
     own = [column for column in scan.schema if column.name not in scan.partition_columns]
     names = files[0].columns or tuple(column.name for column in own)
     types = {column.name.lower(): text_type(column.type, options) for column in own}
-    given: dict[str, exp.Expression] = {
+    given: dict[str, exp.Expr] = {
         "auto_detect": exp.false(),
         "columns": struct({name: exp.Literal.string(types.get(name.lower(), "VARCHAR")) for name in names}),
         "delim": exp.Literal.string(options.delimiter),
@@ -68,10 +68,10 @@ def _csv(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.Expre
 _LAYOUTS = {"lines": "newline_delimited", "array": "array", "values": "unstructured"}
 
 
-def _json(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.Expression]) -> exp.Expression:
+def _json(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.Expr]) -> exp.Expr:
     options = scan.json or JsonOptions()
     own = [column for column in scan.schema if column.name not in scan.partition_columns]
-    given: dict[str, exp.Expression] = {
+    given: dict[str, exp.Expr] = {
         "auto_detect": exp.false(),
         "columns": struct({column.name: exp.Literal.string(text_type(column.type, None)) for column in own}),
         "format": exp.Literal.string(_LAYOUTS[options.layout]),
@@ -82,14 +82,14 @@ def _json(scan: FileScan, files: Sequence[DataFile], more: Mapping[str, exp.Expr
     return call("read_json", files, {**given, **more})
 
 
-def call(function: str, files: Sequence[DataFile], more: Mapping[str, exp.Expression]) -> exp.Table:
+def call(function: str, files: Sequence[DataFile], more: Mapping[str, exp.Expr]) -> exp.Table:
     """A table function over files, with named arguments; paths are taken as they are."""
     paths = exp.Array(expressions=[exp.Literal.string(_literal_path(file.uri)) for file in files])
     named = [exp.EQ(this=exp.to_identifier(name), expression=value) for name, value in more.items()]
     return exp.Table(this=exp.Anonymous(this=function, expressions=[paths, *named]))
 
 
-def struct(values: Mapping[str, exp.Expression]) -> exp.Struct:
+def struct(values: Mapping[str, exp.Expr]) -> exp.Struct:
     """A struct literal."""
     pairs = [exp.PropertyEQ(this=exp.Literal.string(name), expression=value) for name, value in values.items()]
     return exp.Struct(expressions=pairs)
