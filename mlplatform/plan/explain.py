@@ -23,7 +23,7 @@ def _lines(plan: CheckedPlan, changes: Mapping[str, Sequence[str]]) -> Iterator[
     for node in plan.nodes.values():
         if isinstance(node, Source):
             yield f"  {node.name}  {node.stream.origin}  {volume(node)}"
-            if node.predicates:
+            if node.predicates and node.stream.prune is not None:
                 yield f"    only files with {' and '.join(map(predicate_text, node.predicates))}"
             yield from (f"    {what}: {text}" for what, text in node.stream.facts.items())
             yield f"    {_columns(node.schema)}"

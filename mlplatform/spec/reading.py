@@ -345,14 +345,14 @@ def _suggested(text: str) -> str | None:
 def _mismatch(reading: Reading, node: Node, members: tuple[Shape, ...], what: str) -> Broken:
     needed = " or ".join(wanted(member) for member in members if not isinstance(member, NullShape))
     message = f"{what} must be {needed}, not {described(node)}"
-    return reading.error("E_VALUE", message, node.at, _mismatch_hint(node, members))
+    return reading.error("E_VALUE", message, node.at, _mismatch_hint(node, members, what))
 
 
-def _mismatch_hint(node: Node, members: tuple[Shape, ...]) -> str | None:
+def _mismatch_hint(node: Node, members: tuple[Shape, ...], what: str) -> str | None:
     if not isinstance(node, ScalarNode):
         return None
     if node.value is None:
-        return _null_hint(node, members)
+        return _null_hint(node, members, what)
     if isinstance(node.value, Located):
         if any(isinstance(member, ListShape) for member in members):
             return f"write [{node.raw}]"
@@ -367,7 +367,9 @@ def _mismatch_hint(node: Node, members: tuple[Shape, ...]) -> str | None:
     return None
 
 
-def _null_hint(node: ScalarNode, members: tuple[Shape, ...]) -> str:
+def _null_hint(node: ScalarNode, members: tuple[Shape, ...], what: str) -> str:
+    if not node.raw and re.match(r'"[^"]*[^"\w.][^"]*"', what):
+        return "inside {…} a comma ends a value: put a text that holds one in quotes"
     if node.raw and any(isinstance(member, TextShape) for member in members):
         return f'write "{node.raw}" in quotes, or leave the key out'
     return "leave the key out, or give it a value"
