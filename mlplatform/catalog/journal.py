@@ -47,7 +47,11 @@ class Journal:
             self.folder.mkdir(parents=True, exist_ok=True)
             # The lock comes first: a record whose lock is free is taken for crashed.
             self._locks[record.run_id] = _locked(self.folder / f"{record.run_id}.lock")
-            self._write(record)
+            try:
+                self._write(record)
+            except OSError:
+                self.remove(record.run_id)
+                raise
 
     def finish(self, record: RunRecord) -> None:
         """Replace the record by its final form and free the lock. Safe to repeat; `begin` need not have succeeded.

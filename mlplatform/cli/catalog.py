@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from mlplatform.cli.session import guarded
 from mlplatform.cli.tables import count_text, print_pairs, print_table, seconds_text, size_text, time_text
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def catalog_group() -> None:
 @click.argument("pattern", required=False)
 @_json_option
 @click.pass_obj
+@guarded
 def list_command(session: _Session, pattern: str | None, as_json: bool) -> None:
     """List the datasets; PATTERN may hold * and ?."""
     with session.workspace().catalog() as catalog:
@@ -75,6 +77,7 @@ def list_command(session: _Session, pattern: str | None, as_json: bool) -> None:
 @click.argument("name")
 @_json_option
 @click.pass_obj
+@guarded
 def show_command(session: _Session, name: str, as_json: bool) -> None:
     """Show all that is known of the dataset NAME."""
     with session.workspace().catalog() as catalog:
@@ -114,6 +117,7 @@ def _print_dataset(found: Dataset) -> None:
 @click.argument("name")
 @_json_option
 @click.pass_obj
+@guarded
 def history_command(session: _Session, name: str, as_json: bool) -> None:
     """List the versions of the dataset NAME, newest first."""
     with session.workspace().catalog() as catalog:
@@ -145,6 +149,7 @@ def history_command(session: _Session, name: str, as_json: bool) -> None:
 @click.argument("text", nargs=-1, required=True)
 @_json_option
 @click.pass_obj
+@guarded
 def search_command(session: _Session, text: tuple[str, ...], as_json: bool) -> None:
     """Find the datasets that hold every word of TEXT; tag: owner: column: name: look in one place."""
     with session.workspace().catalog() as catalog:
@@ -160,6 +165,7 @@ def search_command(session: _Session, text: tuple[str, ...], as_json: bool) -> N
 @catalog_group.command("sync")
 @_json_option
 @click.pass_obj
+@guarded
 def sync_command(session: _Session, as_json: bool) -> None:
     """Make the catalog again from the warehouse's tables and the archive of runs."""
     from mlplatform.catalog.sync import sync
@@ -187,6 +193,7 @@ def sync_command(session: _Session, as_json: bool) -> None:
 @click.option("--version", type=click.IntRange(min=0), help="Of this version of the dataset; the latest when absent.")
 @_json_option
 @click.pass_obj
+@guarded
 def lineage_command(
     session: _Session, name: str, up: bool, down: bool, depth: int | None, version: int | None, as_json: bool
 ) -> None:
@@ -211,6 +218,7 @@ def lineage_command(
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many runs.")
 @_json_option
 @click.pass_obj
+@guarded
 def runs_command(session: _Session, run_id: str | None, pipeline: str | None, limit: int, as_json: bool) -> None:
     """List the runs, newest first; with an ID (its beginning will do) show that run."""
     with session.workspace().catalog() as catalog:

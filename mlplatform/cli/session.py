@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
-from mlplatform.errors import PlatformError, all_errors
+from mlplatform.errors import PlatformError, SinkError, all_errors
 
 if TYPE_CHECKING:
     from mlplatform.workspace import Workspace
@@ -47,12 +48,31 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
             # The reader of our output went away (`mlp sql … | head`): that is its right.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(0)
+        except OSError as error:
+            fault = _machine_fault(error)
+            if fault is None:
+                bug(error)
+            else:
+                fail(fault, as_json=bool(kwargs.get("as_json")))
         except (click.ClickException, click.exceptions.Exit, click.Abort, KeyboardInterrupt):
             raise
         except Exception as error:  # noqa: BLE001  (boundary: the command line's top)
             bug(error)
 
     return wrapped
+
+
+def _machine_fault(error: OSError) -> PlatformError | None:
+    """The error for a disk or a permission that stopped us where no port expected it; None for what may be our bug."""
+    where = f": {error.filename}" if error.filename else ""
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return SinkError("E_DISK_FULL", f"no space is left{where}", hint="free space, or set TMPDIR")
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return SinkError("E_PERMISSION", f"not allowed: {error.strerror}{where}")
+        case errno.EFBIG | errno.EIO | errno.EMFILE | errno.ENFILE:
+            return SinkError("E_WRITE", f"reading or writing failed: {error.strerror}{where}")
+    return None
 
 
 def fail(error: PlatformError, *, as_json: bool) -> None:

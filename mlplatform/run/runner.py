@@ -27,7 +27,7 @@ from mlplatform.catalog.records import (
     StepRecord,
 )
 from mlplatform.engines.base import Engine, EngineReport, Limits, Projection, Watch, WriteTarget, Written
-from mlplatform.errors import EngineError, PlatformError, SinkError, all_errors
+from mlplatform.errors import EngineError, PlatformError, SinkError, all_errors, repr_name
 from mlplatform.plan.lineage import plan_lineage
 from mlplatform.plan.nodes import CheckedPlan, Source
 from mlplatform.run.changes import Change
@@ -36,6 +36,7 @@ from mlplatform.run.report import RunReport
 from mlplatform.scan import DataFile, FileScan
 from mlplatform.tables.commit import Commit, WriteRequest, commit, committed_load
 from mlplatform.tables.duck import Limits as MergeLimits
+from mlplatform.tables.faults import write_fault
 from mlplatform.tables.merge import merge
 from mlplatform.tables.orphans import discard
 from mlplatform.tables.snapshot import open_snapshot
@@ -172,11 +173,8 @@ def writing_folder(what: str) -> Iterator[None]:
     """Folders and renames whose failure is the disk's or the permissions'."""
     try:
         yield
-    except PermissionError as error:
-        raise SinkError("E_PERMISSION", f"output {what!r} may not be written: {error.filename}") from error
     except OSError as error:
-        code = "E_DISK_FULL" if error.errno == 28 else "E_WRITE"
-        raise SinkError(code, f"output {what!r} cannot be written: {error.strerror}: {error.filename}") from error
+        raise write_fault(error, f"writing {repr_name(what)}") or error from error
 
 
 def _commit(plan: CheckedPlan, change: Change, written: Written, context: RunContext, run_id: str) -> Commit:

@@ -5,7 +5,6 @@ Queries are sqlglot trees. Names that start with `__mlp_` are ours and meet no c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.errors import EngineError, PlatformError, SinkError, SourceError
+from mlplatform.errors import EngineError, PlatformError, SourceError
 from mlplatform.scan import DataFile, FileScan
+from mlplatform.tables.faults import make_folder, message_of, write_fault
 from mlplatform.types import Column, Schema, to_duckdb
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 FILE = "__mlp_file"
-_OUT_OF_SPACE = re.compile(r"No space left on device|max_temp_directory_size|Disk quota exceeded", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ def bounded(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     import duckdb
 
-    Path(limits.temp_dir).mkdir(parents=True, exist_ok=True)
+    make_folder(Path(limits.temp_dir), "merging")
     config: dict[str, Any] = {  # Any: as duckdb.connect takes it
         "memory_limit": f"{limits.memory_bytes}B",
         "threads": str(limits.threads),
@@ -141,9 +140,9 @@ def _read_parquet(paths: Sequence[str]) -> exp.Expression:
 def _our_error(error: Any) -> PlatformError:  # Any: duckdb.Error, which has no stubs for its classes
     import duckdb
 
-    text = str(error).splitlines()[0]
-    if _OUT_OF_SPACE.search(str(error)):
-        return SinkError("E_DISK_FULL", f"no space is left while merging: {text}", hint="free space, then run again")
+    text, fault = message_of(error), write_fault(error, "merging")
+    if fault is not None:
+        return fault
     if isinstance(error, duckdb.OutOfMemoryException):
         return EngineError("E_MEMORY", f"the merge does not fit its memory: {text}", hint="raise the memory limit")
     if isinstance(error, duckdb.IOException):

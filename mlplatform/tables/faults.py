@@ -6,9 +6,12 @@ BaseException. Nothing of either kind leaves these functions.
 
 from __future__ import annotations
 
+import errno
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mlplatform.errors import PlatformError, SinkError, SourceError, repr_name
 
@@ -25,6 +28,9 @@ _CONFLICT = re.compile(
     re.IGNORECASE,
 )
 _FEATURE = re.compile(r"Unsupported|not supported|unknown (?:reader|writer|table) feature", re.IGNORECASE)
+_SPILL = re.compile(r"max_temp_directory_size|duckdb_temp_")
+_UNWRITTEN = re.compile(r"File too large|Could not write|Failed to write|Input/output error", re.IGNORECASE)
+_WRAPPED = re.compile(r'"exception_message":("(?:[^"\\]|\\.)*")')
 _NETWORK = re.compile(r"error sending request|timed out|Connection refused|dns error|token request", re.IGNORECASE)
 
 
@@ -71,6 +77,40 @@ def first_line(error: BaseException) -> str:
     text = _TRACE.sub("", _COLOUR.sub("", str(error)))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines[:2])[:400] or type(error).__name__
+
+
+def message_of(error: BaseException) -> str:
+    """The telling part of a message of DuckDB or the system: no class name, one line, out of its threads' wrapping."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    text = re.sub(r"^[A-Za-z ]+ Error: ", "", str(error).split("\n")[0])
+    wrapped = _WRAPPED.search(text)
+    return str(json.loads(wrapped[1])) if wrapped is not None else text
+
+
+def write_fault(error: BaseException, what: str) -> SinkError | None:
+    """The error behind one of DuckDB's, or an OSError, when a disk or its permissions stopped `what`; else None."""
+    text, number = str(error), getattr(error, "errno", None)
+    if _SPILL.search(text) and ("max_temp" in text or _DISK.search(text)):
+        hint = "free space, or set `engine: {duckdb: {temp_directory: …}}` to a larger disk"
+        return SinkError("E_DISK_FULL", f"no space left for temporary files while {what}", hint=hint,
+                         notes=[message_of(error)])  # fmt: skip
+    if _DISK.search(text) or number in (errno.ENOSPC, errno.EDQUOT):
+        return SinkError("E_DISK_FULL", f"no space left while {what}", hint="free space, then run again",
+                         notes=[message_of(error)])  # fmt: skip
+    if _PERMISSION.search(text) or number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return SinkError("E_PERMISSION", f"not allowed while {what}: {message_of(error)}")
+    if _UNWRITTEN.search(text) or number is not None:
+        return SinkError("E_WRITE", f"writing failed while {what}: {message_of(error)}")
+    return None
+
+
+def make_folder(folder: Path, what: str) -> None:
+    """Make a folder that `what` needs, where it is not there. Raises: SinkError E_DISK_FULL, E_PERMISSION, E_WRITE."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_fault(error, what) or error from error
 
 
 def _read_error(uri: str, error: BaseException) -> SourceError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -11,12 +9,13 @@ import duckdb
 
 from mlplatform.engines.base import Limits
 from mlplatform.errors import EngineError, PlatformError, SinkError, SourceError, repr_name
+from mlplatform.tables.faults import make_folder, message_of, write_fault
 
 
 @contextmanager
 def connect(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory database that spills to the limits' folder; UTC, no downloads, row order free."""
-    limits.temp_folder.mkdir(parents=True, exist_ok=True)
+    make_folder(limits.temp_folder, "making the folder for temporary files")
     connection = duckdb.connect(":memory:", config=_settings(limits))
     try:
         connection.execute("SET TimeZone = 'UTC'")
@@ -49,15 +48,10 @@ def run_error(error: Exception, what: str) -> PlatformError:
 
     Reading faults are told apart before this is called; here are memory, disk, casts, overflow and the rest.
     """
-    message = str(error)
-    text = re.sub(r"^[A-Za-z ]+ Error: ", "", message.split("\n")[0])
-    if _is_disk_full(error, message):
-        return SinkError(
-            "E_DISK_FULL",
-            f"no space left while {what}",
-            notes=[text],
-            hint="free space, or set `engine: {duckdb: {temp_directory: …}}` to a larger disk",
-        )
+    message, text = str(error), message_of(error)
+    fault = write_fault(error, what) if _may_be_disk(error, message) else None
+    if fault is not None:
+        return fault
     if isinstance(error, duckdb.OutOfMemoryException):
         return EngineError(
             "E_MEMORY",
@@ -89,13 +83,10 @@ def run_error(error: Exception, what: str) -> PlatformError:
     return EngineError("E_ENGINE", f"DuckDB failed while {what}: {text}")
 
 
-def _is_disk_full(error: Exception, message: str) -> bool:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return (
-        full
-        or "No space left on device" in message
-        or "disk quota" in message.lower()
-        or "max_temp_directory_size" in message
+def _may_be_disk(error: Exception, message: str) -> bool:
+    # DuckDB reports a full spill folder as out of memory.
+    return isinstance(error, OSError | duckdb.IOException) or (
+        isinstance(error, duckdb.OutOfMemoryException) and "max_temp_directory_size" in message
     )
 
 
