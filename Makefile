@@ -55,7 +55,7 @@ docs: setup ## generated reference pages
 	$(BIN)/python docs/generate.py
 
 bench: setup ## speed and memory beside hand-written peers, into docs/benchmarks.md
-	$(BIN)/python tests/benchmarks/run.py
+	$(BIN)/python tests/benchmarks/run.py $(BENCH)
 
 check: test ## what CI runs
 

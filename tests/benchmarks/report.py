@@ -1,0 +1,99 @@
+"""The page of results: one section for each benchmark, replaced when it is run again, kept when it is not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+from measure import Measured
+
+_HEAD = """# Speed and memory
+
+Whole processes, from the command to its end: start, imports, planning and commits are in every figure. Programs of one
+table ran in turns in one session, so a slow spell of the machine met all of them; what they wrote was compared where
+they do the same work. `make bench` measures again and writes this page; nothing here is a test.
+"""
+_PACKAGES = ("duckdb", "deltalake", "pyarrow", "sqlglot")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a program may take at most; `limit_s` in seconds, `why` as it was agreed."""
+
+    limit_s: float | None = None
+    why: str = ""
+    peak_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One comparison: our programs, each with its target, and the peer that they are measured against.
+
+    Attributes:
+        repeat: the command that measures it again.
+        load: the machine's load average before, which was not ours.
+    """
+
+    title: str
+    about: str
+    ours: Sequence[tuple[Measured, Target]]
+    peer: Measured | None = None
+    repeat: str = ""
+    load: float = 0.0
+
+
+def markdown(section: Section) -> str:
+    """The section's text, with the facts of this machine."""
+    peer = section.peer
+    rows = [_row(measured, target, peer) for measured, target in section.ours]
+    if peer is not None:
+        rows.append(_row(peer, Target(), None))
+    head = "| program | median | best | peak memory | × peer | target | met |\n|---|--:|--:|--:|--:|---|---|"
+    runs = len(section.ours[0][0].seconds)
+    table = "\n".join([head, *rows])
+    foot = f"{runs} run{'s' * (runs != 1)} each; {machine()}; load average before: {section.load:.1f}."
+    return f"## {section.title}\n\n{section.about}\n\n{table}\n\n{foot} Again: `{section.repeat}`\n"
+
+
+def _row(measured: Measured, target: Target, peer: Measured | None) -> str:
+    ratio = f"{measured.median_s / peer.median_s:.2f}" if peer is not None else ""
+    wanted = [f"≤ {target.limit_s:.2f} s ({target.why})"] if target.limit_s is not None else []
+    wanted += [f"peak < {_size(target.peak_bytes)}"] if target.peak_bytes is not None else []
+    cells = (measured.name, f"{measured.median_s:.2f} s", f"{measured.best_s:.2f} s", _size(measured.peak_bytes), ratio,
+             ", ".join(wanted), ("yes" if is_met(measured, target) else "**no**") if wanted else "")  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+def is_met(measured: Measured, target: Target) -> bool:
+    """Whether the median and the peak are within the target."""
+    in_time = target.limit_s is None or measured.median_s <= target.limit_s
+    return in_time and (target.peak_bytes is None or measured.peak_bytes < target.peak_bytes)
+
+
+def _size(size_bytes: int) -> str:
+    mebibytes = size_bytes / 2**20
+    return f"{mebibytes / 1024:.2f} GiB" if mebibytes >= 1000 else f"{mebibytes:.0f} MiB"
+
+
+def machine() -> str:
+    """Cores, memory and versions; never a host's name."""
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {packages}"
+    return f"{cores} cores, {memory:.0f} GiB, {system}; {date.today().isoformat()}"
+
+
+def write(page: Path, sections: Sequence[Section]) -> None:
+    """Put the sections into the page, each in the place of the one with its title."""
+    old = page.read_text(encoding="utf-8") if page.exists() else ""
+    kept = {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in re.split(r"^## ", old, flags=re.MULTILINE)[1:]}
+    for section in sections:
+        kept[section.title] = markdown(section)
+    page.write_text("\n".join([_HEAD, *kept.values()]), encoding="utf-8")
