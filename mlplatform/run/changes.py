@@ -106,7 +106,8 @@ def _change(plan: CheckedPlan, sink: Sink, warehouse: str, base_dir: Path, full_
 def _load_id(plan: CheckedPlan, sink: Sink) -> str:
     """Identity of a load: pipeline, output, the pinned sources and every step above the output.
 
-    Two runs with one load id would write the same rows, so an append is done once.
+    Two runs with one load id would write the same rows, so an append is done once. A changed Python function beside the
+    spec makes another load.
     """
     facts: list[Any] = [plan.pipeline, sink.name, sink.input]  # Any: JSON
     for name in upstream(plan, [sink.input]):
@@ -114,10 +115,19 @@ def _load_id(plan: CheckedPlan, sink: Sink) -> str:
         if isinstance(node, Query):
             facts.append([name, node.tree.sql("duckdb")])
         elif isinstance(node, Function):
-            facts.append([name, str(node.function), node.input, str(node.schema)])
+            facts.append([name, str(node.function), node.input, str(node.schema), _source_code(node)])
         else:
             facts.append([name, node.stream.version, _files(node.scan)])
     return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
+
+
+def _source_code(node: Function) -> str:
+    """The text of the function's module where it stands beside the spec; an installed module counts by its name."""
+    path = Path(node.folder, *str(node.function).partition(":")[0].split("."))
+    for file in (path.with_suffix(".py"), path / "__init__.py"):
+        if file.is_file():
+            return hashlib.sha256(file.read_bytes()).hexdigest()
+    return ""
 
 
 def _files(scan: Any) -> Sequence[Any]:  # Any: a scan

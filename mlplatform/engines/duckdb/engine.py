@@ -178,10 +178,8 @@ class _Job:
         poll.start()
         try:
             yield
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             raise self._error(error, what, names) from error
-        except OSError as error:
-            raise run_error(error, what) from error
         finally:
             done.set()
             poll.join()
@@ -190,7 +188,7 @@ class _Job:
         while not done.wait(_POLL_S):
             self.watch.progress(self.connection.query_progress())
 
-    def _error(self, error: duckdb.Error, what: str, names: list[str]) -> PlatformError:
+    def _error(self, error: Exception, what: str, names: list[str]) -> PlatformError:
         for name in upstream(self.plan, names):
             node = self.plan.nodes[name]
             if isinstance(node, Source) and isinstance(node.scan, FileScan):
