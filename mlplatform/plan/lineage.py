@@ -147,11 +147,12 @@ class _Resolver:
         subtype = "identity" if isinstance(inner, exp.Column) else "transformation"
         if inner.find(exp.AggFunc) is not None:
             subtype = "aggregation"
-        decided = {id(node) for window in inner.find_all(exp.Window) for node in _window_keys(window)}
+        ways = {id(node): "conditional" for node in _conditions(inner)}
+        ways.update({id(node): "window" for window in inner.find_all(exp.Window) for node in _window_keys(window)})
         for node in _columns(inner):
             for origin in self._column(node, scope):
-                way = "window" if id(node) in decided else subtype
-                yield Origin(origin.input, origin.column, _stronger(way, origin.subtype), origin.opaque)
+                way = _stronger(ways.get(id(node), subtype), origin.subtype)
+                yield Origin(origin.input, origin.column, way, origin.opaque)
         for query in _queries(inner):
             yield from self._nested(query, scope, subtype)
 
@@ -224,6 +225,14 @@ def _queries(tree: exp.Expr) -> Iterator[exp.Query]:
     for node in tree.walk(prune=lambda node: isinstance(node, exp.Query)):
         if isinstance(node, exp.Query):
             yield node
+
+
+def _conditions(tree: exp.Expr) -> Iterator[exp.Expr]:
+    """Columns that decide which branch of a CASE or IF gives the value."""
+    tests = [branch.this for branch in tree.find_all(exp.If)] + [case.this for case in tree.find_all(exp.Case)]
+    for test in tests:
+        if test is not None:
+            yield from test.find_all(exp.Column)
 
 
 def _window_keys(window: exp.Window) -> Iterator[exp.Expr]:

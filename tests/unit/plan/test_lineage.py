@@ -85,3 +85,17 @@ def test_python_steps_are_opaque() -> None:
 def test_dedupe_depends_on_its_order(keep: str) -> None:
     steps = {"s": {"dedupe": {"from": "t", "key": ["k"], "keep": keep, "order_by": ["b"]}}}
     assert {("t", "a", "identity"), ("t", "b", "window"), ("t", "k", "window")} <= origins(steps, "s", "a")
+
+
+def test_conditions_decide_and_give_no_value() -> None:
+    steps = {"s": {"from": "t", "select": {"x": "case when b > 1 then a end", "y": "if(k = 1, a, k)"}}}
+    assert origins(steps, "s", "x") == {("t", "a", "transformation"), ("t", "b", "conditional")}
+    assert origins(steps, "s", "y") == {("t", "a", "transformation"), ("t", "k", "transformation"),
+                                        ("t", "k", "conditional")}  # fmt: skip
+
+
+def test_an_asof_joined_value_comes_from_its_own_column() -> None:
+    sources = {"l": {"k": "int", "t": "bigint"}, "r": {"k": "int", "t": "bigint", "v": "int"}}
+    steps = {"s": {"asof_join": {"left": "l", "right": "r", "by": ["k"], "time": "t", "tolerance": "1s"}}}
+    found = plan_lineage(plan_of(sources, steps))["s"]["v"]
+    assert {(o.input, o.column) for o in found if o.is_direct} == {("r", "v")}
