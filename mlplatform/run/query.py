@@ -94,7 +94,7 @@ class Result:
             try:
                 yield connection.sql(tree.sql("duckdb"))
             except duckdb.BinderException as error:
-                raise bind_error(error, step=text, texts=[text], known=()) from error
+                raise bind_error(error, step=Located("query", text.at), texts=[text], known=()) from error
             except duckdb.Error as error:
                 raise run_error(error, "running the query") from error
 
