@@ -96,6 +96,9 @@ class OptionClasses(Mapping[str, type]):
     def __getitem__(self, name: str) -> type:
         return self._known[name].Options
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._known)
 
