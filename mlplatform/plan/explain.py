@@ -73,7 +73,7 @@ def volume(node: Source) -> str:
     scan, whole = node.scan, node.stream.scan
     if not isinstance(scan, FileScan) or not isinstance(whole, FileScan):
         return f"{scan.rows} rows"
-    files = f"{len(scan.files)} files"
+    files = f"{len(scan.files)} file{'s' * (len(scan.files) != 1)}"
     if len(scan.files) < len(whole.files):
         files = f"{len(scan.files)} of {len(whole.files)} files"
     rows = f"{scan.rows:,} rows" if scan.rows is not None else "rows unknown until read"

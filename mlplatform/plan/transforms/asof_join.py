@@ -341,6 +341,6 @@ def _projected(tree: exp.Select, join: _Join, right: _Pick) -> exp.Select:
 def _reach(join: _Join) -> str:
     if join.tolerance is None:
         return "partition"
-    span = f"{join.tolerance * join.tick_ns}ns"
+    span = str(join.step.tolerance)
     before, after = join.step.direction != "forward", join.step.direction != "backward"
     return f"[{'-' + span if before else '0'}, {'+' + span if after else '0'}]"
