@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import Dialect, exp
 from sqlglot.errors import SqlglotError
 
 from mlplatform.errors import PlanError, Span
@@ -18,7 +18,7 @@ from mlplatform.spec.params import Secret, Values, as_text, placeholders
 from mlplatform.spec.placeholders import unescape
 from mlplatform.types import DataType, to_duckdb
 
-DIALECT = "duckdb"
+DIALECT = Dialect.get_or_raise("duckdb")  # made once: to look it up costs as much as to parse a short expression
 
 
 def parse_expression(text: Located, values: Values) -> exp.Expr:
@@ -122,6 +122,8 @@ def _inside_quotes(text: str, offset: int) -> bool:
 
 
 def _fill(tree: exp.Expr, text: Located, names: list[str], values: Values) -> exp.Expr:
+    if not any(mark in text for mark in "$?:"):
+        return tree  # nothing to fill in, as in most of the texts of a long spec
     for holder in list(tree.find_all(exp.Placeholder, exp.Parameter)):
         index = str(holder.name)[1:]
         if not index.isdigit() or int(index) >= len(names):
