@@ -93,7 +93,7 @@ def _change(plan: CheckedPlan, sink: Sink, warehouse: str, base_dir: Path, full_
         return Change(sink, str((base_dir / sink.name).resolve()), "overwrite", target, None, "")
     uri = dataset_uri(warehouse, sink.name)
     snapshot = open_snapshot(uri, name=sink.name)
-    mode = "overwrite" if full_refresh and output.mode != "merge" else output.mode
+    mode = "overwrite" if full_refresh else output.mode
     current = None if snapshot is None or full_refresh else snapshot.schema
     policy = output.on_schema_change
     target = reconcile(

@@ -142,7 +142,7 @@ def _target(change: Change, context: RunContext) -> WriteTarget:
             final.parent.mkdir(parents=True, exist_ok=True)
             return WriteTarget(change.sink.name, final.parent, stem, columns, format=_format(final),
                                single_file=_partial_export(final, context.head.run_id))  # fmt: skip
-        if change.mode == "merge":
+        if change.sink.output.mode == "merge":
             folder = context.scratch / change.sink.name
             folder.mkdir(parents=True, exist_ok=True)
             return WriteTarget(change.sink.name, folder, stem, columns)
@@ -183,7 +183,7 @@ def _commit(plan: CheckedPlan, change: Change, written: Written, context: RunCon
             _partial_export(Path(change.uri), run_id).replace(change.uri)
         return Commit(0, 1, written.size_bytes, written.rows)
     request = _request(plan, change, context)
-    if change.mode != "merge":
+    if change.sink.output.mode != "merge":
         expected = change.snapshot.version if change.snapshot is not None else None
         return commit(request, written.files, expected_version=expected)
     folder = context.scratch / change.sink.name

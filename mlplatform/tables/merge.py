@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from mlplatform.errors import EngineError, InternalError, PlanError, SinkError, listed, repr_name
 from mlplatform.scan import FileScan, Predicate
-from mlplatform.tables.commit import commit_rewrite, committed_load
+from mlplatform.tables.commit import commit, commit_rewrite, committed_load
 from mlplatform.tables.duck import FILE, Limits, bounded, grouped, name, query, rows_of
 from mlplatform.tables.faults import conflict
 from mlplatform.tables.paths import local_folder, table_address
@@ -42,7 +42,8 @@ def merge(request: WriteRequest, staged: FileScan, *, limits: Limits) -> Commit:
     """Merge the staged rows into the table by `unique_key`.
 
     Of several rows with one key the greatest `sequence_by` wins, in the input and against the table: a row older than
-    the stored one changes nothing, one of equal sequence replaces it. Equal rows collapse.
+    the stored one changes nothing, one of equal sequence replaces it. Equal rows collapse. With mode `overwrite` the
+    table's own rows are left out.
 
     Args:
         staged: Parquet files with the columns of the request's schema.
@@ -157,17 +158,21 @@ class _Output:
 
 def _attempt(connection: duckdb.DuckDBPyConnection, request: WriteRequest) -> Commit:
     snapshot = open_snapshot(request.uri, name=request.dataset)
-    _check_columns(request, snapshot)
+    if request.mode != "overwrite":
+        _check_columns(request, snapshot)
     folder = local_folder(request.uri)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     output = _Output(request.uri, f"part-{request.run_id}-{uuid4().hex[:8]}-")
+    version = snapshot.version if snapshot is not None else None
     try:
+        if request.mode == "overwrite":
+            _find(connection, request, None)
+            return commit(request, _winners(connection, request, output), expected_version=version)
         touched = _find(connection, request, snapshot)
         files = [*_survivors(connection, request, touched, output), *_winners(connection, request, output)]
         if snapshot is not None and not files and not touched.files:
             return Commit(snapshot.version, 0, 0, 0, skipped=True)
-        version = snapshot.version if snapshot is not None else None
         return commit_rewrite(request, files, [file.uri for file in touched.files], read_version=version)
     except BaseException:
         _take_back(output)

@@ -166,3 +166,20 @@ def test_only_partitions_that_can_hold_a_row_are_read(runs: Runs) -> None:
     assert [len(source.scan.files) for source in plan.checked.sources] == [1]
     runs.run(path)
     assert runs.rows("mined.t") == [{"k": 2, "v": "b"}]
+
+
+def test_a_full_refresh_of_a_merged_table_keeps_the_new_rows_only(runs: Runs) -> None:
+    output = {"from": "t", "mode": "merge", "unique_key": ["k"], "sequence_by": "at"}
+    spec = runs.spec({"raw.t": output}, schema={**SCHEMA, "at": "int"})
+    runs.csv("in.csv", "k,v,at\n1,a,5\n2,b,5\n")
+    runs.run(spec)
+    runs.csv("in.csv", "k,v,at\n2,old,1\n2,new,2\n3,c,1\n")
+    runs.run(spec, full_refresh=True)
+    assert runs.rows("raw.t") == [{"k": 2, "v": "new", "at": 2}, {"k": 3, "v": "c", "at": 1}]
+    assert runs.rows("raw.t", 0) == [{"k": 1, "v": "a", "at": 5}, {"k": 2, "v": "b", "at": 5}]
+    runs.csv("in.csv", "k,v,at\n3,x,1\n3,y,1\n")
+    with pytest.raises(PlatformError, match="E_DUPLICATE"):
+        runs.run(spec, full_refresh=True)
+    runs.csv("in.csv", "k,v,at\n")
+    runs.run(spec, full_refresh=True)
+    assert runs.rows("raw.t") == []
