@@ -94,7 +94,7 @@ def test_make_targets_that_pages_name_exist() -> None:
     named = {
         target
         for page in PAGES
-        for target in re.findall(r"(?:^\$ |`|^)make ([a-z]+)\b", page.read_text(encoding="utf-8"), re.MULTILINE)
+        for target in re.findall(r"(?:^\$ |`)make ([a-z]+)\b", page.read_text(encoding="utf-8"), re.MULTILINE)
     }
     assert named - targets == set()
     assert {"demo", "test"} <= named
