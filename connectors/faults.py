@@ -56,6 +56,12 @@ def csv_fault(message: str, *, path: str | None = None, at: Span | None = None) 
     return SourceError("E_CSV", f"{where}: {what}", at=at, hint=hint)
 
 
+def converted_column(message: str) -> str | None:
+    """The column whose value the reader of a CSV file could not convert, or None when that is not the fault."""
+    found = _CONVERT.search(message)
+    return found["column"] if found is not None else None
+
+
 def _csv_form(message: str) -> tuple[str, str]:
     width = _WIDTH.search(message)
     if width is not None:

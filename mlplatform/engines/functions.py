@@ -50,7 +50,7 @@ def _import(name: str, node: Function) -> ModuleType:
         sys.path.insert(0, node.folder)
     try:
         return importlib.import_module(name)
-    except Exception as error:  # boundary: the user's module
+    except (Exception, SystemExit) as error:  # boundary: the user's module
         why = f"{type(error).__name__}: {error}"
         raise UserCodeError("E_FUNCTION", f"module {repr_name(name)} cannot be imported: {why}",
                             at=node.function.at, hint="put it beside the spec, or install it",
@@ -72,9 +72,9 @@ def apply(node: Function, function: Callable[..., Any], batches: Batches) -> Bat
     try:
         for result in _results(function, batches):
             yield from _conformed(result, schema, node)
-    except PlatformError:
+    except (PlatformError, KeyboardInterrupt, GeneratorExit):
         raise
-    except Exception as error:  # boundary: the user's function
+    except BaseException as error:  # boundary: the user's function, which may also call sys.exit
         why = f"{type(error).__name__}: {error}"
         raise UserCodeError("E_USER_CODE", f"{node.function} raised {why}", at=node.function.at,
                             notes=_user_frames(error)) from error  # fmt: skip
@@ -141,8 +141,7 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema, node: Function) -> pa.Record
 def _bridge(array: pa.Array, field: pa.Field, node: Function) -> pa.Array:
     import pyarrow as pa
 
-    same = from_arrow(array.type, what=f"column {repr_name(field.name)}") == from_arrow(field.type)
-    if not (same or pa.types.is_null(array.type)):
+    if not (pa.types.is_null(array.type) or _is_same(array.type, field, node)):
         raise _wrong(node, f"returned column {repr_name(field.name)} as {array.type}, declared {field.type}")
     try:
         return array.cast(field.type)
@@ -150,6 +149,14 @@ def _bridge(array: pa.Array, field: pa.Field, node: Function) -> pa.Array:
         raise _wrong(
             node, f"returned column {repr_name(field.name)} that does not fit {field.type}: {error}"
         ) from error
+
+
+def _is_same(kind: pa.DataType, field: pa.Field, node: Function) -> bool:
+    """Whether Arrow's type is an encoding of the declared one."""
+    try:
+        return from_arrow(kind) == from_arrow(field.type)
+    except PlatformError as error:
+        raise _wrong(node, f"returned column {repr_name(field.name)} as {kind}, declared {field.type}") from error
 
 
 def _wrong(node: Function, what: str) -> UserCodeError:

@@ -16,7 +16,7 @@ from mlplatform.engines.base import Capabilities, EngineReport, Limits, Watch, W
 from mlplatform.engines.duckdb.fuse import fused, materialised
 from mlplatform.engines.duckdb.read import relation
 from mlplatform.engines.duckdb.read_faults import source_error
-from mlplatform.engines.duckdb.session import connect, run_error, writing
+from mlplatform.engines.duckdb.session import connect, run_error, streamed_error, writing
 from mlplatform.engines.duckdb.write import copy_statement, written
 from mlplatform.engines.functions import apply, load_function
 from mlplatform.errors import PlatformError, SourceError, repr_name
@@ -134,13 +134,14 @@ class _Job:
         import pyarrow as pa
 
         reading = self.connection.cursor()
-        failure: list[PlatformError] = []
+        failure: list[BaseException] = []
 
         def guarded() -> Iterator[pa.RecordBatch]:
             try:
-                batches = reading.sql(fused(self.plan, node.input, stored).sql("duckdb")).to_arrow_reader(_BATCH_ROWS)
-                yield from apply(node, self.functions[node.name], batches)
-            except PlatformError as error:
+                yield from apply(node, self.functions[node.name], self._input(reading, node, stored, failure))
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # DuckDB would make a text of it
                 failure.append(error)
                 raise
 
@@ -150,13 +151,30 @@ class _Job:
             select = exp.select(*(exp.column(name, quoted=True) for name in node.schema.names)).from_("_mlp_stream")
             count = self.connection.execute(f"CREATE TABLE {quoted(node.name)} AS {select.sql('duckdb')}").fetchone()
         except Exception as error:  # boundary: the user's function inside DuckDB's call
-            if failure:
-                raise failure[0] from failure[0].__cause__
-            raise error
+            if not failure:
+                raise error
         finally:
             self.connection.unregister("_mlp_stream")
             reading.close()
+        if failure:  # also one that the function swallowed: it would have seen fewer rows
+            raise failure[0] from failure[0].__cause__
         return int(count[0]) if count is not None else 0
+
+    def _input(
+        self,
+        reading: duckdb.DuckDBPyConnection,
+        node: Function,
+        stored: Collection[str],
+        failure: list[BaseException],
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows for a function. What goes wrong in making them goes to `failure`: it is not the function's fault."""
+        query = fused(self.plan, node.input, stored).sql("duckdb")
+        try:
+            yield from reading.sql(query).to_arrow_reader(_BATCH_ROWS)
+        except (duckdb.Error, OSError) as error:
+            fault = self._error(streamed_error(error), f"reading {repr_name(node.input)}", [node.input])
+            failure.append(fault)
+            raise fault from error
 
     def write(self, target: WriteTarget, stored: Collection[str]) -> Written:
         """The rows of one sink as files."""

@@ -13,7 +13,15 @@ from typing import Any
 import duckdb
 from sqlglot import exp
 
-from connectors.faults import csv_fault, encoding_fault, json_fault, kind_of, parquet_fault, unreadable
+from connectors.faults import (
+    converted_column,
+    csv_fault,
+    encoding_fault,
+    json_fault,
+    kind_of,
+    parquet_fault,
+    unreadable,
+)
 from mlplatform.engines.duckdb.read_files import source
 from mlplatform.engines.duckdb.read_text import MARK, cast, checked, text_type
 from mlplatform.errors import PlatformError, SourceError, Span, repr_name
@@ -39,6 +47,8 @@ def source_error(error: Exception, scan: FileScan, at: Span | None) -> PlatformE
         error: a `duckdb.Error`, or an OSError that came out of DuckDB.
     """
     message = str(error)
+    if _is_steps_cast(message, scan):
+        return _first_bad_value(scan, at)
     named = None if isinstance(error, duckdb.BinderException) else _named(message, scan, at)
     if named is not None:
         return named
@@ -50,6 +60,13 @@ def source_error(error: Exception, scan: FileScan, at: Span | None) -> PlatformE
     if isinstance(error, duckdb.ConversionException):
         return _first_bad_cast(scan, at)
     return _first_bad_file(scan, at) if _may_be_damage(error, message) else None
+
+
+def _is_steps_cast(message: str, scan: FileScan) -> bool:
+    """Whether the reader failed on a column that it was told to read as text: DuckDB moved a step's cast into it."""
+    column = converted_column(message) if scan.csv is not None else None
+    found = scan.schema.find(column) if column is not None else None
+    return found is not None and text_type(found.type, scan.csv) == "VARCHAR"
 
 
 def _may_be_damage(error: Exception, message: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -10,6 +11,16 @@ import duckdb
 from mlplatform.engines.base import Limits
 from mlplatform.errors import EngineError, PlatformError, SinkError, SourceError, repr_name
 from mlplatform.tables.faults import make_folder, message_of, write_fault
+
+# DuckDB moves a cast into the reader of a CSV file, whose message is its own.
+_MOVED_CAST = re.compile(r'Error when converting column "(.*?)"\. Could not convert string .* to \'(.+?)\'', re.DOTALL)
+_CLASSES: dict[str, type[duckdb.Error]] = {
+    "Conversion": duckdb.ConversionException,
+    "Out of Range": duckdb.OutOfRangeException,
+    "Invalid Input": duckdb.InvalidInputException,
+    "Out of Memory": duckdb.OutOfMemoryException,
+    "IO": duckdb.IOException,
+}
 
 
 @contextmanager
@@ -48,7 +59,9 @@ def run_error(error: Exception, what: str) -> PlatformError:
 
     Reading faults are told apart before this is called; here are memory, disk, casts, overflow and the rest.
     """
-    message, text = str(error), message_of(error)
+    message = str(error)
+    is_about_values = isinstance(error, duckdb.DataError | duckdb.InvalidInputException)
+    text = without_values(message) if is_about_values else message_of(error)
     fault = write_fault(error, what) if _may_be_disk(error, message) else None
     if fault is not None:
         return fault
@@ -81,6 +94,24 @@ def run_error(error: Exception, what: str) -> PlatformError:
     if isinstance(error, duckdb.PermissionException):
         return SinkError("E_PERMISSION", f"not allowed while {what}: {text}")
     return EngineError("E_ENGINE", f"DuckDB failed while {what}: {text}")
+
+
+def streamed_error(error: Exception) -> Exception:
+    """The error of DuckDB's that Arrow made an OSError of, where rows were streamed out."""
+    kind = _CLASSES.get(str(error).partition(" Error: ")[0])
+    return kind(str(error)) if kind is not None and not isinstance(error, duckdb.Error) else error
+
+
+def without_values(message: str) -> str:
+    """A message of DuckDB about values, in one line and without the values: rows are not shown to who reads logs."""
+    moved = _MOVED_CAST.search(message)
+    if moved is not None:
+        return f"column {repr_name(moved[1])} holds a text that is no {moved[2]}"
+    text = re.sub(r"^[A-Za-z ]+ Error: ", "", message.partition("\n\nLINE ")[0])
+    text = re.sub(r"'.*'|\".*\"", "…", text, flags=re.DOTALL)
+    text = re.sub(r"\bvalue -?\d\S*", "a value", text)
+    text = re.sub(r"( \(-?\d|: -?\d|\(-\d).*", "", text, flags=re.DOTALL)
+    return text.partition("\n")[0].rstrip("!;")
 
 
 def _may_be_disk(error: Exception, message: str) -> bool:
