@@ -69,11 +69,19 @@ def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) 
         context.head, inputs=_inputs(plan), outputs=tuple(_output(change, None, None) for change in changes)
     )
     context.journal.begin(record)
+    committed: dict[str, OutputRecord] = {}
     try:
-        outputs, steps = _execute(plan, changes, context)
+        steps = _execute(plan, changes, context, committed)
     except BaseException as error:
         _clean(changes, context)
-        failed = _ended(record, "failed", started, errors=_error_documents(error, context.redact))
+        failed = _ended(
+            record,
+            "failed",
+            started,
+            outputs=tuple(committed.get(output.dataset, output) for output in record.outputs),
+            lineage=tuple(edge for edge in lineage_edges(plan) if edge.output in committed),
+            errors=_error_documents(error, context.redact),
+        )
         with suppress(SinkError):
             context.journal.finish(failed)
         if isinstance(error, PlatformError):
@@ -83,6 +91,7 @@ def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) 
                 "E_INTERRUPTED", f"run {record.run_id} was stopped; no output was left half-written"
             ) from error
         raise
+    outputs = tuple(committed.values())
     done = _ended(record, "done", started, outputs=outputs, steps=steps, lineage=lineage_edges(plan))
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.journal.finish(done)
@@ -105,25 +114,25 @@ def recover(journal: Journal, temp_folder: Path) -> None:
 
 
 def _execute(
-    plan: CheckedPlan, changes: Sequence[Change], context: RunContext
-) -> tuple[tuple[OutputRecord, ...], tuple[StepRecord, ...]]:
+    plan: CheckedPlan, changes: Sequence[Change], context: RunContext, committed: dict[str, OutputRecord]
+) -> tuple[StepRecord, ...]:
+    """Stage all outputs, then commit one after the other; each that is done is put into `committed` at once."""
     run_id = context.head.run_id
     loaded = {change.sink.name: _already_loaded(plan, change) for change in changes}
     todo = [change for change in changes if loaded[change.sink.name] is None]
     targets = [_target(change, context) for change in todo]
     report = context.engine.run(plan, targets, context.limits, context.watch) if targets else EngineReport({})
-    outputs = []
     for change in changes:
         version = loaded[change.sink.name]
         written = report.written.get(change.sink.name)
         if version is not None:
-            outputs.append(_output(change, Commit(version, 0, 0, 0, skipped=True), None))
+            committed[change.sink.name] = _output(change, Commit(version, 0, 0, 0, skipped=True), None)
         elif written is not None:
             done = _commit(plan, change, written, context, run_id)
             if done.skipped and change.sink.is_dataset:
                 discard(change.uri, run_id)  # another run of the same load came first
-            outputs.append(_output(change, done, written))
-    return tuple(outputs), report.steps
+            committed[change.sink.name] = _output(change, done, written)
+    return report.steps
 
 
 def _already_loaded(plan: CheckedPlan, change: Change) -> int | None:

@@ -183,3 +183,21 @@ def test_a_full_refresh_of_a_merged_table_keeps_the_new_rows_only(runs: Runs) ->
     runs.csv("in.csv", "k,v,at\n")
     runs.run(spec, full_refresh=True)
     assert runs.rows("raw.t") == []
+
+
+def test_a_failed_run_says_what_it_committed(runs: Runs) -> None:
+    outputs = {
+        "raw.all": {"from": "t", "mode": "overwrite"},
+        "raw.keyed": {"from": "t", "mode": "merge", "unique_key": ["k"]},
+    }
+    runs.csv("in.csv", "k,v\n2,x\n2,y\n")
+    with pytest.raises(PlatformError) as raised:
+        runs.run(runs.spec(outputs, schema=SCHEMA))
+    assert raised.value.run is not None
+    assert [(output["dataset"], output["version"]) for output in raised.value.run["outputs"]] == [
+        ("raw.all", 0),
+        ("raw.keyed", None),
+    ]
+    with runs.workspace.catalog() as catalog:
+        assert catalog.runs()[0].state == "failed"
+        assert [hop.edge.input_column for hop in catalog.lineage("raw.all", "k")] == ["k"]
