@@ -40,13 +40,16 @@ class DuckDBEngine:
 
     def run(self, plan: CheckedPlan, targets: Sequence[WriteTarget], limits: Limits, watch: Watch) -> EngineReport:
         """Write every target; see the port."""
-        functions = _functions(plan, [plan.sinks[target.sink].input for target in targets])
+        inputs = [plan.sinks[target.sink].input for target in targets]
+        functions = _functions(plan, inputs)
         with connect(limits) as connection:
             job = _Job(connection, plan, watch, functions)
             stored = materialised(plan, [target.sink for target in targets])
-            job.open_sources([plan.sinks[target.sink].input for target in targets], stored)
+            job.open_sources(inputs, stored)
             job.store(stored)
-            return EngineReport({target.sink: job.write(target, stored) for target in targets}, tuple(job.records))
+            written = {target.sink: job.write(target, stored) for target in targets}
+            job.check_sources(inputs)
+            return EngineReport(written, tuple(job.records))
 
     def preview(self, plan: CheckedPlan, node: str, limits: Limits, *, limit: int | None = None) -> pa.Table:
         """Rows of a node; see the port."""
@@ -110,6 +113,13 @@ class _Job:
                 kind = "TABLE" if name in stored else "VIEW"
                 with self.running(f"reading source {repr_name(name)}", [name]):
                     self.connection.execute(f"CREATE {kind} {quoted(name)} AS {relation(node.scan).sql('duckdb')}")
+
+    def check_sources(self, names: list[str]) -> None:
+        """Raise SourceError E_SOURCE_CHANGED when a file changed while it was read."""
+        for name in upstream(self.plan, names):
+            node = self.plan.nodes[name]
+            if isinstance(node, Source):
+                _check_unchanged(node)
 
     def store(self, stored: Collection[str]) -> None:
         """Shared steps and functions, each into a table, in plan order."""
