@@ -197,7 +197,7 @@ def sync_command(session: _Session, as_json: bool) -> None:
 def lineage_command(
     session: _Session, name: str, up: bool, down: bool, depth: int | None, version: int | None, as_json: bool
 ) -> None:
-    """Show what a dataset or one of its columns comes from and goes into."""
+    """Show where data comes from. Of a dataset or one of its columns; --down shows what it goes into."""
     from mlplatform.catalog.tree import tree_lines
 
     direction = "both" if up and down else "down" if down else "up"
@@ -220,7 +220,7 @@ def lineage_command(
 @click.pass_obj
 @guarded
 def runs_command(session: _Session, run_id: str | None, pipeline: str | None, limit: int, as_json: bool) -> None:
-    """List the runs, newest first; with an ID (its beginning will do) show that run."""
+    """List the runs, newest first. With an ID (its beginning will do) show that run."""
     with session.workspace().catalog() as catalog:
         _warn(catalog.folded.unreadable)
         if run_id is not None:

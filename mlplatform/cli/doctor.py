@@ -42,7 +42,7 @@ class Check:
 @click.pass_obj
 @guarded
 def doctor_command(session: Session, as_json: bool) -> None:
-    """Look at the installation and the workspace; exit 1 when something needed is missing."""
+    """Say what is installed and what is missing. The exit status is 1 when something needed is missing."""
     checks = [*_python(), *_packages(), _java(), *_workspace(session)]
     if as_json:
         print_json(

@@ -16,7 +16,7 @@ _FILES = ("mlplatform.yaml", "pipelines/first.yaml", "data/trips.csv", ".gitigno
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 @guarded
 def init_command(folder: Path) -> None:
-    """Make a workspace: mlplatform.yaml, a first pipeline with its data, a first test."""
+    """Make a workspace. It gets mlplatform.yaml, a first pipeline with its data, and a first test."""
     template = resources.files("mlplatform.cli") / "template"
     for name in _FILES:
         target = folder / name

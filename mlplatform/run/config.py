@@ -89,7 +89,7 @@ def _in_environment(document: dict[str, Any], name: str | None) -> dict[str, Any
             "E_WORKSPACE",
             f"there is no environment {repr_name(name)}",
             hint=did_you_mean(name, environments),
-            notes=[f"environments: {listed(environments)}"],
+            notes=[f"environments: {listed(environments) or 'none'}"],
         )
     overrides = environments[name] or {}
     _check_keys(overrides, ("warehouse", "catalog", "engine"), f"environment {repr_name(name)}")

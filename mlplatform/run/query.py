@@ -89,16 +89,18 @@ class Result:
         tree = _parsed(text)
         with connect(self.limits) as connection:
             connection.execute("SET preserve_insertion_order = true")
-            for name in tables_of(tree):
-                self._view(connection, name, text)
+            known = [column for name in tables_of(tree) for column in self._view(connection, name, text)]
             try:
                 yield connection.sql(tree.sql("duckdb"))
             except duckdb.BinderException as error:
-                raise bind_error(error, step=Located("query", text.at), texts=[text], known=()) from error
+                raise bind_error(
+                    error, step=Located("query", text.at), texts=[text], known=list(dict.fromkeys(known))
+                ) from error
             except duckdb.Error as error:
                 raise run_error(error, "running the query") from error
 
-    def _view(self, connection: duckdb.DuckDBPyConnection, name: str, text: Located) -> None:
+    def _view(self, connection: duckdb.DuckDBPyConnection, name: str, text: Located) -> tuple[str, ...]:
+        """Define a dataset as a view; gives its columns."""
         schema, _, dataset = name.partition(".")
         snapshot = (
             open_snapshot(dataset_uri(self.warehouse, name), name=name) if dataset and "." not in dataset else None
@@ -109,6 +111,7 @@ class Result:
                               hint=did_you_mean(name, known), notes=[f"datasets: {listed(known)}"])  # fmt: skip
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {exp.to_identifier(schema, quoted=True).sql('duckdb')}")
         connection.execute(f"CREATE VIEW {table_sql(name)} AS {relation(snapshot.scan()).sql('duckdb')}")
+        return snapshot.schema.names
 
 
 def table_sql(name: str) -> str:

@@ -140,8 +140,12 @@ def test_a_source_can_be_pinned_to_a_version(runs: Runs) -> None:
     for text in ("k,v\n1,a\n", "k,v\n2,b\n"):
         runs.csv("in.csv", text)
         runs.run(spec)
-    for source, expected in (({"dataset": "raw.t", "version": 0}, [{"k": 1, "v": "a"}]), ({"dataset": "raw.t"}, [{"k": 2, "v": "b"}]),
-                             ({"connector": "delta", "path": "warehouse/raw/t", "version": 0}, [{"k": 1, "v": "a"}])):  # fmt: skip
+    first, last = [{"k": 1, "v": "a"}], [{"k": 2, "v": "b"}]
+    for source, expected in (
+        ({"dataset": "raw.t", "version": 0}, first),
+        ({"dataset": "raw.t"}, last),
+        ({"connector": "delta", "path": "warehouse/raw/t", "version": 0}, first),
+    ):
         path = runs.folder / "pin.yaml"
         path.write_text(
             f"version: 1\npipeline: pin\nsources: {{s: {source}}}\noutputs: {{mined.t: {{from: s}}}}\n".replace(
