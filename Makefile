@@ -48,8 +48,8 @@ conformance: setup ## the cases that every engine must pass
 properties: setup ## what must hold for any data
 	$(BIN)/python -m pytest tests/properties
 
-golden: setup ## write the golden files again; read the diff
-	$(BIN)/python -m pytest tests/golden --golden
+golden: setup ## write golden files and the outputs shown in pages again; read the diff
+	$(BIN)/python -m pytest tests/golden tests/docs --golden
 
 docs: setup ## generated reference pages
 	$(BIN)/python docs/generate.py
