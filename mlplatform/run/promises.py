@@ -14,14 +14,15 @@ from mlplatform.types import Schema
 class Promises:
     """Looks for the spec that has a dataset among its outputs; called with the dataset's name.
 
-    Each look plans that spec without reading rows. Specs in `asked` are being planned already and are passed over, so a
-    circle of specs ends.
+    A spec is planned once, without reading rows, whatever is asked of it. Specs in `asked` are being planned already
+    and are passed over, so a circle of specs ends.
     """
 
     def __init__(
         self, validate: Callable[[Path, frozenset[Path]], CheckedPlan], folder: Path, asked: frozenset[Path]
     ) -> None:
         self._validate, self._folder, self._asked = validate, folder, asked
+        self._plans: dict[Path, CheckedPlan | None] = {}
 
     def __call__(self, dataset: str) -> tuple[Schema, str] | None:
         """Schema of the dataset and the path of the spec that makes it, or None."""
@@ -34,11 +35,17 @@ class Promises:
         return None
 
     def _schema(self, path: Path, dataset: str) -> Schema | None:
+        if path not in self._plans:
+            self._plans[path] = self._plan(path)
+        plan = self._plans[path]
+        sink = plan.sinks.get(dataset) if plan is not None else None
+        return sink.schema if sink is not None else None
+
+    def _plan(self, path: Path) -> CheckedPlan | None:
         try:
-            sink = self._validate(path, self._asked).sinks.get(dataset)
+            return self._validate(path, self._asked)
         except PlatformError:
             return None
-        return sink.schema if sink is not None else None
 
 
 def _mentions(path: Path, dataset: str) -> bool:
