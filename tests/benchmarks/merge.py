@@ -28,9 +28,8 @@ def measure_merge(runs: int) -> Section:
     work = home / "work"
     work.mkdir(parents=True, exist_ok=True)
     (work / "merge.yaml").write_text(_SPEC, encoding="utf-8")
-    (work / "mlplatform.yaml").write_text(
-        "warehouse: warehouse\nengine: {duckdb: {threads: 2, memory_limit: 1GiB}}\n", encoding="utf-8"
-    )
+    text = "warehouse: warehouse\nengine: {duckdb: {threads: 2}}\n"
+    (work / "mlplatform.yaml").write_text(text, encoding="utf-8")
     if not (home / "made").exists():
         make(*script("merge_data.py", str(home)))
         (home / "made").touch()

@@ -24,7 +24,7 @@ _PACKAGES = ("duckdb", "deltalake", "pyarrow", "sqlglot")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a program may take at most; `limit_s` in seconds, `why` as it was agreed."""
+    """What a program may take at most; `why` says how a limit follows from the peer's time."""
 
     limit_s: float | None = None
     why: str = ""
@@ -63,7 +63,8 @@ def markdown(section: Section) -> str:
 
 def _row(measured: Measured, target: Target, peer: Measured | None) -> str:
     ratio = f"{measured.median_s / peer.median_s:.2f}" if peer is not None else ""
-    wanted = [f"≤ {target.limit_s:.2f} s ({target.why})"] if target.limit_s is not None else []
+    why = f" ({target.why})" if target.why else ""
+    wanted = [f"≤ {target.limit_s:.2f} s{why}"] if target.limit_s is not None else []
     wanted += [f"peak < {_size(target.peak_bytes)}"] if target.peak_bytes is not None else []
     cells = (measured.name, f"{measured.median_s:.2f} s", f"{measured.best_s:.2f} s", _size(measured.peak_bytes), ratio,
              ", ".join(wanted), ("yes" if is_met(measured, target) else "**no**") if wanted else "")  # fmt: skip

@@ -34,7 +34,7 @@ def measure_validate(runs: int) -> Section:
     small.write_text(_SPEC, encoding="utf-8")
     declared = Side("`mlp validate`, schemas declared", mlp("validate", str(small)))
     inferred = Side("`mlp validate`, spec of `mlp init`", mlp("validate", str(home / "first/pipelines/first.yaml")))
-    target = Target(0.5, "agreed")
+    target = Target(0.5)
     return Section(
         title="Validating a small spec",
         about="Two sources, three steps, one output; and the spec that `mlp init` makes, whose CSV file has no schema.",
