@@ -14,9 +14,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.engines.base import Limits, NoWatch, Watch
+from mlplatform.engines.base import NoWatch, Watch
 from mlplatform.engines.table import open_engine
 from mlplatform.errors import PlatformError, SpecError, all_errors, raise_all
+from mlplatform.limits import Limits
 from mlplatform.plan.build import build_plan
 from mlplatform.plan.explain import explain, plan_document
 from mlplatform.plan.nodes import CheckedPlan

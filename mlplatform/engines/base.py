@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlplatform.catalog.records import StepRecord
+    from mlplatform.limits import Limits
     from mlplatform.plan.nodes import CheckedPlan
     from mlplatform.tables.requests import WrittenFile
 
@@ -70,16 +71,6 @@ class EngineReport:
 
     written: Mapping[str, Written]
     steps: tuple[StepRecord, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a run may use; None leaves the engine's default."""
-
-    memory_bytes: int | None = None
-    threads: int | None = None
-    temp_folder: Path = field(default_factory=Path)
-    options: Mapping[str, str] = field(default_factory=dict)
 
 
 class Watch(Protocol):

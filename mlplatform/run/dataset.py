@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from mlplatform.engines.base import Limits
 from mlplatform.errors import SourceError, did_you_mean, repr_name
+from mlplatform.limits import Limits
 from mlplatform.plan.explain import size_text
 from mlplatform.run.sources import dataset_uri, datasets_in
 from mlplatform.tables.snapshot import Snapshot, open_snapshot
@@ -72,8 +72,8 @@ class Dataset:
 
     def to_arrow(self) -> pa.Table:
         """All rows as an Arrow table."""
+        from mlplatform.duckdb_session import connect
         from mlplatform.engines.duckdb.read import relation
-        from mlplatform.engines.duckdb.session import connect
         from mlplatform.types import to_arrow_schema
 
         with connect(self.limits) as connection:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlplatform.engines.base import Limits
 from mlplatform.engines.table import ENGINES, check_engine
 from mlplatform.errors import PlatformError, SpecError, did_you_mean, repr_name
+from mlplatform.limits import Limits
 from mlplatform.spec.durations import parse_size
 from mlplatform.spec.located import span_of
 from mlplatform.spec.model import Spec

@@ -13,10 +13,10 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from mlplatform.engines.base import Limits
+from mlplatform.duckdb_session import connect, run_error
 from mlplatform.engines.duckdb.read import relation
-from mlplatform.engines.duckdb.session import connect, run_error
 from mlplatform.errors import PlanError, SourceError, Span, did_you_mean, listed, repr_name
+from mlplatform.limits import Limits
 from mlplatform.plan.bind import bind_error
 from mlplatform.plan.portable import check_portable
 from mlplatform.plan.sqltext import tables_of

@@ -6,7 +6,6 @@ of a run that failed or died are removed, by the run itself or by the next one.
 
 from __future__ import annotations
 
-import os
 import resource
 import shutil
 import time
@@ -26,8 +25,10 @@ from mlplatform.catalog.records import (
     RunState,
     StepRecord,
 )
-from mlplatform.engines.base import Engine, EngineReport, Limits, Projection, Watch, WriteTarget, Written
+from mlplatform.disk import write_fault
+from mlplatform.engines.base import Engine, EngineReport, Projection, Watch, WriteTarget, Written
 from mlplatform.errors import EngineError, PlatformError, SinkError, all_errors, repr_name
+from mlplatform.limits import Limits
 from mlplatform.plan.lineage import plan_lineage
 from mlplatform.plan.nodes import CheckedPlan, Source
 from mlplatform.run.changes import Change
@@ -35,8 +36,6 @@ from mlplatform.run.identity import utc_now
 from mlplatform.run.report import RunReport
 from mlplatform.scan import DataFile, FileScan
 from mlplatform.tables.commit import Commit, WriteRequest, commit, committed_load
-from mlplatform.tables.duck import Limits as MergeLimits
-from mlplatform.tables.faults import write_fault
 from mlplatform.tables.merge import merge
 from mlplatform.tables.orphans import discard
 from mlplatform.tables.snapshot import open_snapshot
@@ -198,14 +197,7 @@ def _commit(plan: CheckedPlan, change: Change, written: Written, context: RunCon
     folder = context.scratch / change.sink.name
     files = tuple(DataFile(str(folder / file.path), file.size_bytes, file.rows) for file in written.files)
     staged = FileScan("parquet", files, change.target.schema)
-    memory = context.limits.memory_bytes or _default_memory()
-    threads = context.limits.threads or os.cpu_count() or 1
-    return merge(request, staged, limits=MergeLimits(memory, threads, str(context.scratch / "merge")))
-
-
-def _default_memory() -> int:
-    """Half of the machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return merge(request, staged, limits=replace(context.limits, temp_folder=context.scratch / "merge"))
 
 
 def _request(plan: CheckedPlan, change: Change, context: RunContext) -> WriteRequest:

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mlplatform.errors import EngineError, PlatformError, SourceError
+from mlplatform.limits import Limits
 from mlplatform.scan import DataFile, FileScan
-from mlplatform.tables.faults import make_folder, message_of, write_fault
 from mlplatform.types import Column, Schema, to_duckdb
 
 if TYPE_CHECKING:
@@ -22,15 +19,6 @@ if TYPE_CHECKING:
     from sqlglot import exp
 
 FILE = "__mlp_file"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a merge may use; beyond `memory_bytes` it spills to `temp_dir`."""
-
-    memory_bytes: int
-    threads: int
-    temp_dir: str
 
 
 @contextmanager
@@ -41,20 +29,13 @@ def bounded(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     import duckdb
 
-    make_folder(Path(limits.temp_dir), "merging")
-    config: dict[str, Any] = {  # Any: as duckdb.connect takes it
-        "memory_limit": f"{limits.memory_bytes}B",
-        "threads": str(limits.threads),
-        "temp_directory": limits.temp_dir,
-    }
-    connection = duckdb.connect(config=config)
-    try:
-        connection.execute("SET TimeZone = 'UTC'")  # not in the config: icu is only built in, never loaded early
-        yield connection
-    except duckdb.Error as error:
-        raise _our_error(error) from error
-    finally:
-        connection.close()
+    from mlplatform.duckdb_session import connect, run_error
+
+    with connect(limits) as connection:
+        try:
+            yield connection
+        except duckdb.Error as error:
+            raise run_error(error, "merging") from error
 
 
 def query(tree: exp.Expression) -> str:
@@ -135,16 +116,3 @@ def _read_parquet(paths: Sequence[str]) -> exp.Expression:
     array = exp.Array(expressions=[exp.Literal.string(path) for path in paths])
     settings = [exp.Kwarg(this=exp.var(key), expression=value) for key, value in options.items()]
     return exp.Table(this=exp.Anonymous(this="read_parquet", expressions=[array, *settings]))
-
-
-def _our_error(error: Any) -> PlatformError:  # Any: duckdb.Error, which has no stubs for its classes
-    import duckdb
-
-    text, fault = message_of(error), write_fault(error, "merging")
-    if fault is not None:
-        return fault
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return EngineError("E_MEMORY", f"the merge does not fit its memory: {text}", hint="raise the memory limit")
-    if isinstance(error, duckdb.IOException):
-        return SourceError("E_FILE_UNREADABLE", f"a file cannot be read or written while merging: {text}")
-    return EngineError("E_ENGINE", f"the merge failed: {text}")

@@ -14,9 +14,10 @@ from urllib.parse import quote
 from uuid import uuid4
 
 from mlplatform.errors import EngineError, InternalError, PlanError, SinkError, listed, repr_name
+from mlplatform.limits import Limits
 from mlplatform.scan import FileScan, Predicate
 from mlplatform.tables.commit import commit, commit_rewrite, committed_load
-from mlplatform.tables.duck import FILE, Limits, bounded, grouped, name, query, rows_of
+from mlplatform.tables.duck import FILE, bounded, grouped, name, query, rows_of
 from mlplatform.tables.faults import conflict
 from mlplatform.tables.paths import local_folder, table_address
 from mlplatform.tables.requests import Commit, WriteRequest, WrittenFile, written_files

@@ -14,9 +14,10 @@ import duckdb
 import pytest
 
 from mlplatform.errors import PlatformError, SinkError
+from mlplatform.limits import Limits
 from mlplatform.scan import DataFile, FileScan, Predicate
 from mlplatform.tables.commit import WriteRequest, WrittenFile, commit, discard, written_files
-from mlplatform.tables.merge import Limits, merge
+from mlplatform.tables.merge import merge
 from mlplatform.tables.snapshot import Snapshot, open_snapshot
 from mlplatform.types import Schema, parse_type, quoted, to_duckdb
 
@@ -196,7 +197,7 @@ def write(con: duckdb.DuckDBPyConnection, uri: str, mode: str, run: str, select:
         staged = Path(uri).parent / f"{run}.parquet"
         con.execute(f"COPY ({select}) TO '{staged}' (FORMAT parquet)")
         scan = FileScan("parquet", (DataFile(str(staged), staged.stat().st_size),), AB)
-        return merge(request, scan, limits=Limits(256 << 20, 1, str(Path(uri).parent / "spill")))
+        return merge(request, scan, limits=Limits(256 << 20, 1, Path(uri).parent / "spill"))
     expected = there.version if there is not None else None
     return commit(request, put(con, uri, run, select), expected_version=expected)
 
@@ -316,7 +317,7 @@ def test_a_full_disk_leaves_the_old_version(con: duckdb.DuckDBPyConnection, disk
         uri=uri, dataset="a.b", mode="merge", schema=AB, run_id="m", pipeline="p", unique_key=("a",)
     )  # fmt: skip
     with pytest.raises(SinkError, match="E_DISK_FULL"):
-        merge(keyed, scan, limits=Limits(256 << 20, 1, str(tmp_path / "spill")))
+        merge(keyed, scan, limits=Limits(256 << 20, 1, tmp_path / "spill"))
     assert rows(con, uri) == [(1, "first")]
     junk.unlink()
     assert commit(request, files, expected_version=0).version == 1

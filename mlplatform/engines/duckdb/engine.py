@@ -12,14 +12,15 @@ import duckdb
 from sqlglot import exp
 
 from mlplatform.catalog.records import StepRecord
-from mlplatform.engines.base import Capabilities, EngineReport, Limits, Watch, WriteTarget, Written
+from mlplatform.duckdb_session import connect, run_error, streamed_error, writing
+from mlplatform.engines.base import Capabilities, EngineReport, Watch, WriteTarget, Written
 from mlplatform.engines.duckdb.fuse import fused, materialised
 from mlplatform.engines.duckdb.read import relation
 from mlplatform.engines.duckdb.read_faults import source_error
-from mlplatform.engines.duckdb.session import connect, run_error, streamed_error, writing
 from mlplatform.engines.duckdb.write import copy_statement, written
 from mlplatform.engines.functions import apply, load_function
 from mlplatform.errors import PlatformError, SourceError, repr_name
+from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Source, upstream
 from mlplatform.scan import FileScan
 from mlplatform.types import quoted, to_arrow_schema

@@ -9,9 +9,10 @@ from typing import Any
 
 import duckdb
 
+from mlplatform.limits import Limits
 from mlplatform.scan import DataFile, FileScan
 from mlplatform.tables.commit import Commit, WriteRequest, WrittenFile, commit, written_files
-from mlplatform.tables.merge import Limits, merge
+from mlplatform.tables.merge import merge
 from mlplatform.tables.snapshot import Snapshot, open_snapshot
 from mlplatform.types import Schema, parse_type, quoted, to_duckdb
 
@@ -62,7 +63,7 @@ class Lake:
         return FileScan("parquet", (DataFile(str(path), path.stat().st_size),), columns)
 
     def limits(self) -> Limits:
-        return Limits(memory_bytes=512 << 20, threads=1, temp_dir=str(self.folder / "spill"))
+        return Limits(memory_bytes=512 << 20, threads=1, temp_folder=self.folder / "spill")
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         found = open_snapshot(self.uri, version=version, name="lake.t")

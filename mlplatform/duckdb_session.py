@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 
 import duckdb
 
-from mlplatform.engines.base import Limits
+from mlplatform.disk import make_folder, message_of, write_fault
 from mlplatform.errors import EngineError, PlatformError, SinkError, SourceError, repr_name
-from mlplatform.tables.faults import make_folder, message_of, write_fault
+from mlplatform.limits import Limits
 
 # DuckDB moves a cast into the reader of a CSV file, whose message is its own.
 _MOVED_CAST = re.compile(r'Error when converting column "(.*?)"\. Could not convert string .* to \'(.+?)\'', re.DOTALL)
