@@ -26,10 +26,15 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the runs of one side took: seconds of the whole process, start and imports included."""
+    """What the runs of one side took: seconds of the whole process, start and imports included.
+
+    Attributes:
+        cpu_s: processor time of all its threads, the median; other programs of the machine hardly change it.
+    """
 
     name: str
     seconds: tuple[float, ...]
+    cpu_s: float
     peak_bytes: int
 
     @property
@@ -50,20 +55,22 @@ def in_turns(*sides: Side, runs: int) -> list[Measured]:
 
     Raises: RuntimeError with the output of a process that failed.
     """
-    found: list[list[tuple[float, int]]] = [[] for _ in sides]
+    found: list[list[tuple[float, float, int]]] = [[] for _ in sides]
     for turn in range(runs + 1):
-        for side, once in zip(sides, found, strict=True):
-            measured = _run(side)
+        for side, measured in zip(sides, found, strict=True):
+            once = _run(side)
             if turn > 0:
-                once.append(measured)
-    return [
-        Measured(side.name, tuple(seconds for seconds, _ in once), max(peak for _, peak in once))
-        for side, once in zip(sides, found, strict=True)
-    ]
+                measured.append(once)
+    return [_summary(side.name, measured) for side, measured in zip(sides, found, strict=True)]
 
 
-def _run(side: Side) -> tuple[float, int]:
-    """Seconds and peak resident bytes of one process.
+def _summary(name: str, runs: Sequence[tuple[float, float, int]]) -> Measured:
+    seconds, cpu, peaks = zip(*runs, strict=True)
+    return Measured(name, seconds, statistics.median(cpu), max(peaks))
+
+
+def _run(side: Side) -> tuple[float, float, int]:
+    """Seconds, processor seconds and peak resident bytes of one process.
 
     The kernel counts the memory of the parent at the fork too: this process stays small, so nothing heavy is imported
     where benchmarks are run.
@@ -81,7 +88,7 @@ def _run(side: Side) -> tuple[float, int]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise RuntimeError(f"{side.name} failed: {' '.join(side.command)}\n{output.decode(errors='replace')}")
-    return seconds, usage.ru_maxrss * 1024
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
 def environment() -> dict[str, str]:
