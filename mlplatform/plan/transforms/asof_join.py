@@ -321,13 +321,14 @@ def _nearest(join: _Join) -> exp.Select:
 def _projected(tree: exp.Select, join: _Join, right: _Pick) -> exp.Select:
     left_ticks = _ticks(column(join.left_time, "l"), join.tick_ns)
     delta = exp.paren(exp.Sub(this=right(_TIME), expression=left_ticks))
-    matched: exp.Expr = right(_TIME).is_(exp.null()).not_()
+    # Before DuckDB 2 an ASOF join may match a left row without a time; it has no distance.
+    matched: exp.Expr = delta.copy().is_(exp.null()).not_()
     if join.tolerance is not None:
         near = exp.LTE(this=exp.func("abs", delta.copy()), expression=_number(join.tolerance))
         matched = exp.func("coalesce", exp.paren(near), exp.false())
 
     def kept(value: exp.Expr) -> exp.Expr:
-        return value if join.tolerance is None else exp.Case(ifs=[exp.If(this=matched.copy(), true=value)])
+        return exp.Case(ifs=[exp.If(this=matched.copy(), true=value)])
 
     nanos = delta if join.tick_ns == 1 else exp.Mul(this=delta, expression=_number(join.tick_ns))
     values = {"time": kept(right(join.right_time)), "delta": kept(nanos), "matched": matched}
