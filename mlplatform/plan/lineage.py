@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from sqlglot import exp
@@ -43,24 +44,40 @@ Lineage = dict[str, frozenset[Origin]]
 
 
 def plan_lineage(plan: CheckedPlan) -> dict[str, Lineage]:
-    """For each node of the plan: column → columns of the plan's sources."""
+    """For each node of the plan: column → columns of the plan's sources.
+
+    What decides which rows a node has is an origin of its every column, also of one that reads no column (`count(*)`).
+    """
     found: dict[str, Lineage] = {}
+    rows: dict[str, frozenset[Origin]] = {}
     for name, node in plan.nodes.items():
         if isinstance(node, Source):
             found[name] = {column.name: frozenset({Origin(name, column.name, "identity")}) for column in node.schema}
+            rows[name] = frozenset()
         else:
+            columns, deciding = _step(node, plan.nodes)
+            rows[name] = frozenset(_composed(deciding, found)).union(*(rows[read] for read in _inputs(node)))
             found[name] = {
-                column: frozenset(_composed(origins, found))
-                for column, origins in step_lineage(node, plan.nodes).items()
+                column: frozenset(_composed(origins, found)) | rows[name] for column, origins in columns.items()
             }
     return found
 
 
 def step_lineage(node: Query | Function, nodes: Mapping[str, Node]) -> Lineage:
     """column → columns of the step's own inputs."""
+    return _step(node, nodes)[0]
+
+
+def _inputs(node: Query | Function) -> tuple[str, ...]:
+    return (node.input,) if isinstance(node, Function) else tuple(node.inputs)
+
+
+def _step(node: Query | Function, nodes: Mapping[str, Node]) -> tuple[Lineage, frozenset[Origin]]:
+    """The lineage of a step's columns, and that of its rows."""
     schemas = {name: nodes[name].schema for name in node.inputs}
+    opaque = _opaque(node.schema, schemas), frozenset[Origin]()
     if isinstance(node, Function):
-        return _opaque(node.schema, schemas)
+        return opaque
     try:
         tree = qualify(
             node.tree.copy(),
@@ -70,15 +87,14 @@ def step_lineage(node: Query | Function, nodes: Mapping[str, Node]) -> Lineage:
         )
         scope = build_scope(tree)
     except SqlglotError:
-        return _opaque(node.schema, schemas)
+        return opaque
     if scope is None:
-        return _opaque(node.schema, schemas)
-    outputs = list(_Resolver(schemas).outputs(scope).values())
-    return (
-        dict(zip(node.schema.names, outputs, strict=False))
-        if len(outputs) == len(node.schema)
-        else _opaque(node.schema, schemas)
-    )
+        return opaque
+    resolver = _Resolver(schemas)
+    outputs = list(resolver.outputs(scope).values())
+    if len(outputs) != len(node.schema):
+        return opaque
+    return dict(zip(node.schema.names, outputs, strict=True)), resolver.rows(scope)
 
 
 def _opaque(schema: Schema, inputs: Mapping[str, Schema]) -> Lineage:
@@ -131,6 +147,11 @@ class _Resolver:
         return known
 
     def _set_operation(self, scope: Scope) -> Lineage:
+        paired = self._paired(scope)
+        rows = self.rows(scope)
+        return {name: origins | rows for name, origins in paired.items()}
+
+    def _paired(self, scope: Scope) -> Lineage:
         left, right = (self.outputs(part) for part in scope.set_operation_scopes)
         paired = zip(left.items(), right.values(), strict=False)
         return {name: origins | other for (name, origins), other in paired}
@@ -162,9 +183,25 @@ class _Resolver:
         if known is None:
             parts = [self.rows(part) for part in scope.set_operation_scopes or ()]
             select = scope.expression
-            known = self._indirect(scope, select) if isinstance(select, exp.Select) else frozenset().union(*parts)
+            if isinstance(select, exp.Select):
+                known = self._indirect(scope, select)
+            else:
+                known = frozenset[Origin]().union(*parts, self._compared(scope))
             self._rows[id(scope)] = known
         return known
+
+    def _compared(self, scope: Scope) -> Iterator[Origin]:
+        """What decides the rows of a set operation: all columns, where rows are compared, and the order of a limit."""
+        operation = scope.expression
+        if not isinstance(operation, exp.SetOperation):
+            return
+        columns = self._paired(scope)
+        if operation.args.get("distinct") or isinstance(operation, exp.Except | exp.Intersect):
+            yield from _deciding("group_by", *columns.values())
+        order = operation.args.get("order")
+        if order is not None and operation.args.get("limit") is not None:
+            for node in _columns(order):
+                yield from _deciding("sort", self._of(columns, node.name))
 
     def _indirect(self, scope: Scope, select: exp.Select) -> frozenset[Origin]:
         clauses: list[tuple[str, exp.Expr | None]] = [
@@ -172,7 +209,6 @@ class _Resolver:
             ("filter", select.args.get("having")),
             ("window", select.args.get("qualify")),
             ("group_by", select.args.get("group")),
-            ("sort", select.args.get("order") if select.args.get("limit") is not None else None),
             *(("join", join.args.get("on")) for join in select.args.get("joins") or ()),
         ]
         found: set[Origin] = set()
@@ -185,10 +221,23 @@ class _Resolver:
                     )
                 for query in _queries(clause):
                     found.update(self._nested(query, scope, subtype))
+        if select.args.get("limit") is not None:
+            found.update(self._sorting(scope, select))
+        if select.args.get("distinct"):
+            values = (frozenset(self._value(item, scope)) for item in select.expressions)
+            found.update(_deciding("group_by", *values))
         for source in scope.sources.values():
             if isinstance(source, Scope):
                 found.update(self.rows(source))
         return frozenset(found)
+
+    def _sorting(self, scope: Scope, select: exp.Select) -> Iterator[Origin]:
+        """What an ORDER BY reads; a column without a table is one of the result."""
+        items = {item.alias_or_name.lower(): item for item in select.expressions}
+        order = select.args.get("order")
+        for node in _columns(order) if order is not None else ():
+            item = items.get(node.name.lower()) if not node.table else None
+            yield from _deciding("sort", self._column(node, scope) if item is None else self._value(item, scope))
 
     def _column(self, node: exp.Column, scope: Scope) -> Iterable[Origin]:
         source = scope.sources.get(node.table)
@@ -212,6 +261,12 @@ class _Resolver:
                 for origins in self.outputs(inner).values():
                     for origin in origins:
                         yield Origin(origin.input, origin.column, _stronger(subtype, origin.subtype), origin.opaque)
+
+
+def _deciding(subtype: str, *origins: Iterable[Origin]) -> Iterator[Origin]:
+    """The origins as ones that decide which rows there are."""
+    for origin in chain.from_iterable(origins):
+        yield Origin(origin.input, origin.column, _stronger(subtype, origin.subtype), origin.opaque)
 
 
 def _columns(tree: exp.Expr) -> Iterator[exp.Column]:

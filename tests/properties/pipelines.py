@@ -74,8 +74,8 @@ def tables(most: int = 20) -> st.SearchStrategy[pa.Table]:
 
 
 def canonical(rows: Iterable[Row]) -> Counter[tuple[Any, ...]]:
-    """Rows as a multiset in which one NaN equals another and the two zeros are one."""
-    return Counter(tuple((name, _canonical(value)) for name, value in row.items()) for row in rows)
+    """Rows as a multiset, columns by name, in which one NaN equals another and the two zeros are one."""
+    return Counter(tuple((name, _canonical(value)) for name, value in sorted(row.items())) for row in rows)
 
 
 def _canonical(value: Any) -> Any:
@@ -142,9 +142,10 @@ class Pipelines:
         """A pipeline over some tables; without `outputs` each step has one, `t.<step>`."""
         folder = self.folder / str(next(self._numbers))
         sources = {name: layout(folder / "data" / name, table) for name, (table, layout) in inputs.items()}
-        pipeline = Pipeline(folder)
+        # First: without this file the workspace would be that of the working folder.
         (folder / "mlplatform.yaml").write_text("engine: {duckdb: {threads: 2}}\n")
         (folder / "row_wise.py").write_text(functions)
+        pipeline = Pipeline(folder)
         pipeline.write(sources, steps, outputs or {f"t.{step}": {"from": step, "mode": "overwrite"} for step in steps})
         return pipeline
 
@@ -155,6 +156,7 @@ class Pipeline:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "spec.yaml"
         self.workspace = Workspace(folder, env={})
+        assert self.workspace.config.root == folder
 
     def write(self, sources: Mapping[str, Any], steps: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         """The spec's text."""

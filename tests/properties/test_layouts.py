@@ -68,6 +68,12 @@ STEPS: dict[str, Any] = {
     "after_dedupe": {"from": "first_of", "filter": "k <> 'a' and n > 0"},
     "after_union": {"from": "united", "filter": "p = 'u'"},
     "after_asof": {"from": "before", "filter": "k = 'a' and n > 0"},
+    "counted": {"from": "filtered", "aggregate": {"c": "count(*)"}},
+    "crossed": {"sql": "select r.n from r, filtered"},
+    "common": {"sql": "(select k, n from l intersect select k, n from r) union all "
+                      "(select k, n from r except select k, n from l)"},
+    "first_united": {"sql": "select k, n, t from l union all select k, n, t from r order by t, n, k limit 5"},
+    "constant": {"from": "top", "select": {"one": "1"}},
     "after_top": {"from": "top", "filter": "n > 0"},
 }  # fmt: skip
 
