@@ -92,7 +92,8 @@ def machine() -> str:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {packages}"
-    return f"{cores} cores, {memory:.0f} GiB, {system}; {date.today().isoformat()}"
+    niceness = f", niceness {os.nice(0)}" if os.nice(0) else ""
+    return f"{cores} cores, {memory:.0f} GiB, {system}{niceness}; {date.today().isoformat()}"
 
 
 def write(page: Path, sections: Sequence[Section]) -> None:
