@@ -23,6 +23,11 @@ _CLASSES: dict[str, type[duckdb.Error]] = {
 }
 
 
+# DuckDB 1 gives null for a division by zero; operators are functions there, and these come first. DuckDB 2 raises.
+_RAISE_ON_ZERO = """CREATE MACRO "{0}"(a, b) AS coalesce(
+    system.main."{0}"(a, b), CASE WHEN a IS NOT NULL AND b IS NOT NULL THEN error('Division by zero') END)"""
+
+
 @contextmanager
 def connect(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     """An in-memory database that spills to the limits' folder; UTC, no downloads, row order free."""
@@ -30,6 +35,9 @@ def connect(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
     connection = duckdb.connect(":memory:", config=_settings(limits))
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        if duckdb.__version__.startswith("1."):
+            for operator in ("//", "%"):
+                connection.execute(_RAISE_ON_ZERO.format(operator))
         # Progress is asked for by the engine; DuckDB itself would print it on standard output.
         # In a notebook without ipywidgets it refuses both settings and draws nothing: the run goes on without.
         with suppress(duckdb.InvalidInputException):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 
+from mlplatform.types.moments import parse_moment
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -15,8 +17,7 @@ def to_us(text: str) -> int:
     >>> to_us("1970-01-01T00:00:01Z")
     1000000
     """
-    # Python 3.10 does not read the letter Z.
-    time = datetime.fromisoformat(f"{text[:-1]}+00:00" if text.endswith("Z") else text)
+    time = parse_moment(text)
     zoned = time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)
     return (zoned - _EPOCH) // timedelta(microseconds=1)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlplatform.types import DataType, Decimal, List, Map, Scalar, Schema, Struct
+from mlplatform.types.moments import parse_moment
 
 Row = dict[str, Any]  # Any: Python values of the columns
 _SHOWN = 10
@@ -148,7 +149,7 @@ def _scalar(value: Any, name: str) -> Any:  # Any: as above
 
 
 def _moment(value: Any) -> dt.datetime:  # Any: text or datetime
-    moment = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    moment = value if isinstance(value, dt.datetime) else parse_moment(str(value))
     return moment.replace(tzinfo=dt.timezone.utc) if moment.tzinfo is None else moment.astimezone(dt.timezone.utc)
 
 

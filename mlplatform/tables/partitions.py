@@ -5,7 +5,6 @@ Texts are those of the Delta protocol, "Partition Value Serialization", in forms
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from decimal import Decimal as PyDecimal
@@ -13,9 +12,9 @@ from typing import Any
 
 from mlplatform.errors import PlanError, SinkError, repr_name
 from mlplatform.types import Column, DataType, Scalar
+from mlplatform.types.moments import parse_moment
 
 _TIMES = ("timestamp", "timestamp_ntz")
-_OFFSET_HOURS = re.compile(r"([+-]\d\d)$")
 
 
 def to_text(value: Any, kind: DataType) -> str | None:  # Any: a value of the type
@@ -69,18 +68,7 @@ def _logged(column: Column, by_name: Mapping[str, str | None], dataset: str) -> 
         )
     if text is None or not isinstance(column.type, Scalar) or column.type.name not in _TIMES:
         return text
-    return _time_text(_parse_time(text), column.type)
-
-
-def _parse_time(text: str) -> datetime:
-    """A time as DuckDB writes it (`2020-01-01 00:00:00.5+00`)."""
-    plain = _OFFSET_HOURS.sub(r"\1:00", text.strip().replace("Z", "+00:00"))
-    base, _, rest = plain.partition(".")
-    if rest:
-        digits = re.match(r"\d*", rest)
-        fraction = digits.group() if digits is not None else ""
-        plain = f"{base}.{fraction.ljust(6, '0')}{rest[len(fraction) :]}"
-    return datetime.fromisoformat(plain)
+    return _time_text(parse_moment(text), column.type)
 
 
 def _time_text(value: datetime, kind: DataType) -> str:

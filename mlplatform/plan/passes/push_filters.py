@@ -16,6 +16,7 @@ from sqlglot import exp
 from mlplatform.plan.nodes import CheckedPlan, Query, Source
 from mlplatform.scan import Operator, Predicate
 from mlplatform.types import DataType, Schema
+from mlplatform.types.moments import parse_moment
 
 _COMPARISONS: dict[type[exp.Expr], tuple[Operator, Operator]] = {
     exp.EQ: ("=", "="), exp.LT: ("<", ">"), exp.LTE: ("<=", ">="), exp.GT: (">", "<"), exp.GTE: (">=", "<="),
@@ -200,6 +201,6 @@ def _converted(text: str, is_string: bool, kind: str) -> Any:  # Any: as above
 
 
 def _instant(text: str, kind: str) -> dt.datetime:
-    value = dt.datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    value = parse_moment(text)
     zoned = value.replace(tzinfo=dt.timezone.utc) if value.tzinfo is None else value.astimezone(dt.timezone.utc)
     return zoned if kind == "timestamp" else zoned.replace(tzinfo=None)
