@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
@@ -212,8 +212,9 @@ class Workspace:
         return Limits(self.config.memory_bytes, self.config.threads, scratch, self.config.options)
 
     def clear_scratch(self) -> None:
-        """Remove temporary files of ended queries."""
-        shutil.rmtree(self._temp_folder / "sql", ignore_errors=True)
+        """Remove the folder of the queries' temporary files when none is at work; DuckDB removes its files itself."""
+        with suppress(OSError):
+            (self._temp_folder / "sql").rmdir()
 
     # --- inside --------------------------------------------------------------------------------------------------
 

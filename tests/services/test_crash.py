@@ -11,19 +11,24 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from tests.services.runs_under_fire import (
+    SPEC,
     Point,
     State,
     check,
+    ended,
     fault,
     go,
     make_workspace,
     mlp,
     orphans,
+    paused,
     run_here,
     scratch,
     start,
+    warehouse,
 )
 
 KILLS = 20
@@ -163,3 +168,42 @@ def test_a_clean_up_that_dies_is_done_by_the_next(begun: Path, tmp_path: Path) -
     check(folder, State().after(1).after(2))
     assert orphans(folder) == []
     assert scratch(folder) == []
+
+
+WIDER = """\
+  scored:
+    python: {function: "scoring:score", from: events, schema: {id: int, day: string, amount: bigint, score: bigint}}
+  wider: {from: scored, select: {id, day, amount, score, half: "amount // 2"}}
+"""
+
+
+def test_a_run_killed_between_a_new_column_and_its_rows(begun: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "workspace"
+    shutil.copytree(begun, folder)
+    head, _, rest = SPEC.partition("  scored:\n")
+    _, _, totals = rest.partition("  totals:\n")
+    text = f"{head}{WIDER}  totals:\n{totals}".replace("t.appended: {from: scored, mode: append}",
+        "t.appended: {from: wider, mode: append, on_schema_change: append_new_columns}")  # fmt: skip
+    (folder / "spec.yaml").write_text(text)
+    _kill_at(folder / "spec.yaml", (_COMMIT, "_write", 1, "before"))
+    table = warehouse(folder) / "t" / "appended"
+    assert "half" in DeltaTable(str(table)).to_pyarrow_table().column_names
+    check(folder, State().after(1))
+    run_here(folder / "spec.yaml", 2)
+    check(folder, State().after(1).after(2))
+    assert DeltaTable(str(table)).to_pyarrow_table()["half"].null_count == 2000
+    assert orphans(folder) == []
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_told_to_stop_cleans_up_itself(begun: Path, tmp_path: Path, stop: signal.Signals) -> None:
+    folder = tmp_path / "workspace"
+    shutil.copytree(begun, folder)
+    child = paused(folder / "spec.yaml", 2, (_ENGINE, "_Job.write", 5, "after"))
+    child.send_signal(stop)
+    code, report, errors = ended(child)
+    assert (code, report["errors"][0]["code"]) == (1, "E_INTERRUPTED"), errors
+    check(folder, State().after(1))
+    assert orphans(folder) == []
+    assert scratch(folder) == []
+    assert "failed" in mlp(folder, "runs").stdout

@@ -183,3 +183,13 @@ outputs:
     exported = json.loads((tmp_path / "out" / "first.json").read_text())
     assert {tuple(row.values()) for row in exported} == State().after(1).whole
     assert (warehouse(tmp_path) / "t" / "whole" / "_delta_log" / f"{1:020}.json").exists()
+
+
+def test_a_query_leaves_the_temporary_files_of_another(tmp_path: Path) -> None:
+    make_workspace(tmp_path, 1)
+    spilled = tmp_path / ".mlp" / "tmp" / "sql" / "of_another_query"
+    spilled.parent.mkdir(parents=True)
+    spilled.write_bytes(b"rows")
+    done = mlp(tmp_path, "sql", "select 1 as one")
+    assert done.returncode == 0, done.stderr
+    assert spilled.read_bytes() == b"rows"
