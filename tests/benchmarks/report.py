@@ -17,8 +17,9 @@ _HEAD = """# Speed and memory
 
 Whole processes, from the command to its end: start, imports, planning and commits are in every figure. Programs of one
 table ran in turns in one session, so a slow spell of the machine met all of them; what they wrote was compared where
-they do the same work. CPU is the processor time of all threads, which a busy machine hardly changes; a wall time taken
-while other programs ran (see the load average) is an upper bound.
+they do the same work. CPU is the processor time of all threads, which a busy machine changes less than wall time. A time
+taken while other programs ran (see the load average) is an upper bound; a niceness below zero says that both sides ran
+ahead of such programs.
 
 `make bench` measures again and writes this page, `make bench BENCH='--scale 10 --only tpch'` a part of it.
 """
