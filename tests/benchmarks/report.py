@@ -17,7 +17,7 @@ _HEAD = """# Speed and memory
 
 Whole processes, from the command to its end: start, imports, planning and commits are in every figure. Programs of one
 table ran in turns in one session, so a slow spell of the machine met all of them; what they wrote was compared where
-they do the same work. CPU is the processor time of all threads, which a busy machine changes less than wall time. A time
+they do the same work. CPU is the processor time of all threads, which a busy machine changes less than wall time. One
 taken while other programs ran (see the load average) is an upper bound; a niceness below zero says that both sides ran
 ahead of such programs.
 
