@@ -90,7 +90,7 @@ def double(batch):
 INPUTS = st.tuples(tables(), tables(12))
 
 
-@examples(7)
+@examples(5)
 @given(INPUTS, st.integers(0, 1000), st.sampled_from([("k",), ("p", "g"), ("ts",)]))
 def test_files_order_and_partitions_do_not_matter(
     pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], seed: int, parts: tuple[str, ...]
