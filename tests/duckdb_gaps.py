@@ -34,6 +34,7 @@ GAPS = (
         (
             f"{_LAZINESS}::test_validate_loads_no_table_store_no_runner_and_no_database",
             f"{_LAZINESS}::test_run_loads_the_table_store_and_no_database",
+            "tests/docs/test_public.py::test_validate_loads_no_arrow_and_no_database_layer",
         ),
     ),
     Gap(
