@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from mlplatform.catalog import models as m
@@ -40,7 +42,7 @@ def _texts(connection: sa.Connection, dataset_id: int) -> dict[str, str]:
     return {field: "\n".join(texts).lower() for field, texts in lines.items()}
 
 
-def words(table: sa.Table, word: sa.Column[str], name: str) -> sa.Select[str]:
+def words(table: sa.Table, word: sa.Column[str], name: str) -> sa.Select[Any]:  # Any: SQLAlchemy 2.0 and 2.1 differ in what they put here
     """The owner, or the tags in order, of a dataset."""
     return sa.select(word).where(table.c.object_kind == "dataset", table.c.object == name).order_by(word)
 
