@@ -42,7 +42,7 @@ def _texts(connection: sa.Connection, dataset_id: int) -> dict[str, str]:
     return {field: "\n".join(texts).lower() for field, texts in lines.items()}
 
 
-def words(table: sa.Table, word: sa.Column[str], name: str) -> sa.Select[Any]:  # Any: SQLAlchemy 2.0 and 2.1 differ in what they put here
+def words(table: sa.Table, word: sa.Column[str], name: str) -> sa.Select[Any]:  # Any: differs by SQLAlchemy's version
     """The owner, or the tags in order, of a dataset."""
     return sa.select(word).where(table.c.object_kind == "dataset", table.c.object == name).order_by(word)
 
