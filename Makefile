@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ENGINES := $(VENV)/.engines
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fmt lint types test unit conformance golden properties docs bench check lock clean
+.PHONY: help setup engines demo fmt lint types test unit conformance golden properties docs bench check lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +22,12 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m compileall -q mlplatform connectors serving
 	@touch $@
 
+engines: $(ENGINES) ## add Apache Beam and Apache Spark to the environment (Spark needs Java 17 or later)
+
+$(ENGINES): $(STAMP) requirements.engines.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.engines.lock
+	@touch $@
+
 demo: setup ## run the main job on real data: a year of flights and their weather
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python pipelines/demo.py
 
@@ -33,7 +40,7 @@ lint: setup ## style and import rules
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
-types: setup ## strict types
+types: engines ## strict types
 	$(BIN)/mypy
 
 test: lint types ## everything that CI runs
@@ -42,26 +49,27 @@ test: lint types ## everything that CI runs
 unit: setup ## fast tests
 	$(BIN)/python -m pytest tests/unit
 
-conformance: setup ## the cases that every engine must pass
+conformance: engines ## the cases that every engine must pass
 	$(BIN)/python -m pytest tests/conformance
 
-properties: setup ## what must hold for any data
+properties: engines ## what must hold for any data
 	$(BIN)/python -m pytest tests/properties
 
-golden: setup ## write golden files and the outputs shown in pages again; read the diff
+golden: engines ## write golden files and the outputs shown in pages again; read the diff
 	$(BIN)/python -m pytest tests/golden tests/docs --golden
 
-docs: setup ## generated reference pages
+docs: engines ## generated reference pages
 	$(BIN)/python docs/generate.py
 
-bench: setup ## speed and memory beside hand-written peers, into docs/benchmarks.md
+bench: engines ## speed and memory beside hand-written peers, into docs/benchmarks.md
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)
 
 check: test ## what CI runs
 
-lock: ## pin all dependencies again (needs uv)
-	uv pip compile --quiet --universal --python-version 3.10 --extra dev --generate-hashes --no-emit-index-url --no-header \
-	  --output-file requirements.lock pyproject.toml requirements.build.in
+LOCK := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header
+lock: ## pin all dependencies again (needs uv): the engines' first, because they are the choosier ones
+	$(LOCK) --extra dev --extra beam --extra spark --output-file requirements.engines.lock pyproject.toml requirements.build.in
+	$(LOCK) --extra dev --constraint requirements.engines.lock --output-file requirements.lock pyproject.toml requirements.build.in
 
 clean: ## remove the environment and local state
 	rm -rf $(VENV) .mlp pipelines/.mlp .bench

@@ -53,7 +53,6 @@ def _settings(limits: Limits) -> dict[str, str | bool | int | float | list[str]]
         "preserve_insertion_order": "false",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
-        **limits.options,
     }
     if limits.memory_bytes is not None:
         settings["memory_limit"] = f"{limits.memory_bytes}B"

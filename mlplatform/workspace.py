@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.engines.base import NoWatch, Watch
-from mlplatform.engines.table import open_engine
+from mlplatform.engines.table import check_plan, open_engine
 from mlplatform.errors import PlatformError, SpecError, all_errors, raise_all
 from mlplatform.limits import Limits
 from mlplatform.plan.build import build_plan
@@ -147,7 +147,7 @@ class Workspace:
         scratch = self._temp_folder / head.run_id
         context = RunContext(
             engine=open_engine(plan.checked.engine), journal=self.journal,
-            limits=engine_limits(plan.spec, plan.checked.engine, self.limits(scratch)),
+            limits=engine_limits(plan.spec, plan.checked.engine, self.limits(scratch), self.config.options),
             watch=watch or NoWatch(), head=head, scratch=scratch, redact=plan.values.redact,
         )  # fmt: skip
         try:
@@ -209,7 +209,7 @@ class Workspace:
 
     def limits(self, scratch: Path) -> Limits:
         """What an engine may use."""
-        return Limits(self.config.memory_bytes, self.config.threads, scratch, self.config.options)
+        return Limits(self.config.memory_bytes, self.config.threads, scratch)
 
     def clear_scratch(self) -> None:
         """Remove the folder of the queries' temporary files when none is at work; DuckDB removes its files itself."""
@@ -261,6 +261,7 @@ class Workspace:
         sources = Sources(self.warehouse, folder, values, promises, is_dry, given)
         checked, found = build_plan(spec, values, sources.open, engine=name, needed=needed)
         raise_all([_redacted(error, values) for error in [*errors, *wrong, *found]])
+        raise_all([_redacted(error, values) for error in check_plan(checked)])
         return Plan(checked, values=values, spec=spec, run_id=run_id)
 
     def _with_changes(self, plan: Plan, path: Path, select: Sequence[str], full_refresh: bool) -> Plan:

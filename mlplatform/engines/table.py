@@ -1,12 +1,42 @@
-"""The table of engines: name → where it is. Loaded only when it is used."""
+"""The table of engines: name → where it is, what it needs. An engine is loaded only when it is used."""
 
 from __future__ import annotations
 
-from mlplatform.engines.base import Engine
-from mlplatform.errors import UsageError, did_you_mean
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-ENGINES: dict[str, str] = {"duckdb": "mlplatform.engines.duckdb.engine:DuckDBEngine"}
+from mlplatform.errors import PlatformError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from mlplatform.engines.base import Engine
+    from mlplatform.plan.nodes import CheckedPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One engine.
+
+    Attributes:
+        engine: `module:class` of the port.
+        check: `module:function` from a plan to what of it the engine cannot run; it loads no engine. None = runs all.
+        package: the package that it needs beyond the base install, and `extra`, which brings it.
+        takes: whether an option that is not ours is one of the engine's own, by its name's start; None = it has none.
+    """
+
+    engine: str
+    check: str | None = None
+    package: str | None = None
+    extra: str | None = None
+    takes: str | None = None
+
+
+ENGINES: dict[str, Entry] = {
+    "duckdb": Entry("mlplatform.engines.duckdb.engine:DuckDBEngine"),
+}
 PLANNED = ("beam", "spark", "auto")
+OPTIONS = ("memory_limit", "threads", "temp_directory")
 
 
 def open_engine(name: str) -> Engine:
@@ -14,12 +44,20 @@ def open_engine(name: str) -> Engine:
 
     Raises: UsageError E_ENGINE_UNKNOWN, E_NOT_SUPPORTED.
     """
-    import importlib
-
     check_engine(name)
-    module, _, attribute = ENGINES[name].partition(":")
-    engine: Engine = getattr(importlib.import_module(module), attribute)()
+    entry = ENGINES[name]
+    if entry.package is not None and importlib.util.find_spec(entry.package) is None:
+        raise UsageError(
+            "E_ENGINE_UNKNOWN", f'engine "{name}" is not installed', hint=f'pip install "mlplatform[{entry.extra}]"'
+        )
+    engine: Engine = _load(entry.engine)()
     return engine
+
+
+def check_plan(plan: CheckedPlan) -> list[PlatformError]:
+    """What of the plan its engine cannot run with the same rows and types; nothing is read, no engine is loaded."""
+    check = ENGINES[plan.engine].check
+    return list(_load(check)(plan)) if check is not None else []
 
 
 def check_engine(name: str) -> None:
@@ -32,3 +70,14 @@ def check_engine(name: str) -> None:
         )
     raise UsageError("E_ENGINE_UNKNOWN", f'there is no engine "{name}"', hint=did_you_mean(name, [*ENGINES, *PLANNED]),
                      notes=[f"engines: {', '.join(ENGINES)}"])  # fmt: skip
+
+
+def is_option(engine: str, key: str) -> bool:
+    """Whether an engine has an option of that name."""
+    takes = ENGINES[engine].takes
+    return key in OPTIONS or (takes is not None and key.startswith(takes))
+
+
+def _load(where: str):  # type: ignore[no-untyped-def]  # a class or a function, by the table above
+    module, _, attribute = where.partition(":")
+    return getattr(importlib.import_module(module), attribute)

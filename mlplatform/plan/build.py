@@ -122,8 +122,9 @@ class _Builder:
                 lowered.tree, lowered.inputs, step=step.name, texts=lowered.texts, known=dict.fromkeys(known)
             )
             node = Query(
-                name, _kind(operator), tree, lowered.inputs, schema, step.name.at, lowered.reach, step.description
-            )
+                name, _kind(operator), tree, lowered.inputs, schema, step.name.at, lowered.reach, step.description,
+                lowered.texts,
+            )  # fmt: skip
         self.nodes[name] = node
         binder.define(name, node.schema)
 

@@ -43,6 +43,7 @@ class Query:
         kind: the operator that it came from, for people (`query`, `join`, `asof_join`, …).
         tree: refers to its inputs by their names as tables; its columns have the schema's names, order and types.
         reach: how far in time it looks around a row (docs/mining.md M17), as text; None = row by row.
+        texts: the spec's SQL texts in it, to place an error that only an engine's own check finds.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Query:
     at: Span | None = None
     reach: str | None = None
     description: str | None = None
+    texts: tuple[Located, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Config:
     """Where a workspace keeps its data, and what its engine may use.
 
     `root` is the folder that paths start from; `exports` is where exported files go instead of the spec's folder.
+    `options` are those of the distributed engines, by engine.
     """
 
     root: Path
@@ -34,7 +35,7 @@ class Config:
     temp_folder: Path | None = None
     environment: str | None = None
     exports: Path | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # Any: YAML
 
 
 def find_root(start: Path) -> Path | None:
@@ -134,6 +135,7 @@ def _config(root: Path, document: Mapping[str, Any], environment: str | None) ->
         threads=_threads(duckdb.get("threads")),
         temp_folder=root / str(temp) if temp else None,
         environment=environment,
+        options={name: dict(engine[name]) for name in ("spark", "beam") if engine.get(name)},
     )
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlplatform.engines.table import ENGINES, check_engine
+from mlplatform.engines.table import ENGINES, OPTIONS, check_engine, is_option
 from mlplatform.errors import PlatformError, SpecError, did_you_mean, repr_name
 from mlplatform.limits import Limits
 from mlplatform.spec.durations import parse_size
 from mlplatform.spec.located import span_of
 from mlplatform.spec.model import Spec
-
-_KEYS = ("memory_limit", "threads", "temp_directory")
 
 
 def choose_engine(spec: Spec, asked: str | None, default: str) -> tuple[str, list[PlatformError]]:
@@ -41,9 +40,9 @@ def _option_errors(spec: Spec, engine: str) -> list[PlatformError]:
         return [error]
     errors: list[PlatformError] = [
         SpecError("E_KEY_UNKNOWN", f"engine {repr_name(engine)} has no option {repr_name(key)}", at=span_of(key),
-                  hint=did_you_mean(key, _KEYS), notes=[f"options: {', '.join(_KEYS)}"])
+                  hint=did_you_mean(key, OPTIONS), notes=[_option_names(engine)])
         for key in _options(spec, engine)
-        if key not in _KEYS
+        if not is_option(engine, str(key))
     ]  # fmt: skip
     threads = _options(spec, engine).get("threads", 1)
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
@@ -55,9 +54,19 @@ def _option_errors(spec: Spec, engine: str) -> list[PlatformError]:
     return errors
 
 
-def engine_limits(spec: Spec, engine: str, limits: Limits) -> Limits:
-    """The limits with the spec's own options for the engine put over the workspace's."""
-    options = _options(spec, engine)
+def _option_names(engine: str) -> str:
+    own = ENGINES[engine].takes
+    return f"options: {', '.join(OPTIONS)}" + (f", and the engine's own: {own}…" if own else "")
+
+
+def engine_limits(
+    spec: Spec,
+    engine: str,
+    limits: Limits,
+    configured: Mapping[str, Mapping[str, Any]],  # Any: YAML
+) -> Limits:
+    """The limits with the spec's own options for the engine put over the workspace's, which `configured` holds."""
+    options = {**configured.get(engine, {}), **_options(spec, engine)}
     memory = _memory(options)
     temp = options.get("temp_directory")
     return replace(
@@ -67,6 +76,7 @@ def engine_limits(spec: Spec, engine: str, limits: Limits) -> Limits:
         temp_folder=Path(spec.path).resolve().parent / str(temp) / limits.temp_folder.name
         if temp
         else limits.temp_folder,
+        options={str(key): value for key, value in options.items() if key not in OPTIONS},
     )
 
 

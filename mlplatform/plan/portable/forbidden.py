@@ -1,8 +1,4 @@
-"""The portable subset: which functions a spec may use, and the rewrites that pin types.
-
-The one place that knows where engines differ. A function that reads files, the clock, the session or chance has no
-portable meaning: a run could not be repeated.
-"""
+"""What no engine may run: a function that reads files, the clock, the session or chance has no repeatable meaning."""
 
 from __future__ import annotations
 
