@@ -64,9 +64,15 @@ def test_import_loads_nothing_heavy() -> None:
     assert loaded("import mlplatform; mlplatform.PlatformError") & HEAVY == set()
 
 
-def test_validate_loads_no_arrow_and_no_database_layer() -> None:
-    spec = ROOT / "pipelines/ingest_flights.yaml"
-    found = loaded(f"import mlplatform; mlplatform.Workspace({str(ROOT)!r}).validate({str(spec)!r})")
+def test_validate_loads_no_arrow_and_no_database_layer(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n", encoding="utf-8")
+    spec = tmp_path / "p.yaml"
+    spec.write_text(
+        "{version: 1, pipeline: p, sources: {t: {connector: files, path: t.csv}},"
+        " steps: {s: {from: t, filter: a > 0}}, outputs: {x.s: {from: s, mode: append}}}",
+        encoding="utf-8",
+    )
+    found = loaded(f"import mlplatform; mlplatform.Workspace({str(tmp_path)!r}).validate({str(spec)!r})")
     assert found & HEAVY - {"connectors", "duckdb", "sqlglot", "yaml"} == set()
 
 

@@ -58,7 +58,8 @@ def score(batch):
 
 # Loaded before "ready", so that what follows is the run and not Python's start.
 CHILD = """\
-import importlib, sys
+import importlib, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the suite itself runs in the background
 import mlplatform.run.query, mlplatform.tables.merge, mlplatform.catalog.store
 from mlplatform.cli import main
 for faults in sys.argv[1:2]:
