@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from mlplatform.cli.session import guarded
-from mlplatform.cli.tables import count_text, print_pairs, print_table, seconds_text, size_text, time_text
+from mlplatform.cli.tables import bytes_text, count_text, print_pairs, print_table, seconds_text, time_text
 
 if TYPE_CHECKING:
     from mlplatform.catalog.answers import Dataset, RunSummary
@@ -61,7 +61,7 @@ def list_command(session: _Session, pattern: str | None, as_json: bool) -> None:
                 dataset.name,
                 _version(dataset.version),
                 count_text(dataset.rows),
-                size_text(dataset.bytes),
+                bytes_text(dataset.bytes),
                 time_text(dataset.committed_at),
                 dataset.owner,
                 ", ".join(dataset.tags) or None,
@@ -100,7 +100,7 @@ def _print_dataset(found: Dataset) -> None:
             ("place", found.uri),
             ("version", f"{latest.version} of {time_text(latest.committed_at)}" if latest is not None else None),
             ("rows", count_text(found.rows)),
-            ("size", size_text(found.bytes)),
+            ("size", bytes_text(found.bytes)),
             ("partitions", ", ".join(found.partition_by) or None),
             ("last run", f"{run.run_id} of {run.pipeline}, {run.state}" if run is not None else None),
             ("problem", found.problem),
@@ -135,7 +135,7 @@ def history_command(session: _Session, name: str, as_json: bool) -> None:
                 version.mode,
                 count_text(version.rows_written),
                 count_text(version.rows),
-                size_text(version.bytes),
+                bytes_text(version.bytes),
                 count_text(version.files),
                 version.run_id,
             )
@@ -266,7 +266,7 @@ def _print_run(record: RunRecord) -> None:
     _print_section(
         ("input", "version", "files", "rows", "size", "origin"),
         [(part.name, _version(part.version), count_text(part.files), count_text(part.rows),
-          size_text(part.size_bytes), part.dataset or part.origin) for part in record.inputs],
+          bytes_text(part.size_bytes), part.dataset or part.origin) for part in record.inputs],
     )  # fmt: skip
     _print_section(
         ("step", "kind", "rows", "took"),
@@ -276,7 +276,7 @@ def _print_run(record: RunRecord) -> None:
         ("output", "version", "mode", "rows", "quarantined", "files", "size"),
         [(part.dataset, _version(part.version), f"{part.mode}, skipped" if part.skipped else part.mode,
           count_text(part.rows_written), count_text(part.rows_quarantined), count_text(part.files),
-          size_text(part.bytes)) for part in record.outputs],
+          bytes_text(part.bytes)) for part in record.outputs],
     )  # fmt: skip
     _print_section(("error", "message"), [(part.get("code"), part.get("message")) for part in record.errors])
 

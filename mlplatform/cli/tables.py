@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 import click
 
+from mlplatform.spec.durations import size_text
+
 _NOTHING = "-"
 
 
@@ -70,19 +72,9 @@ def count_text(count: int | None) -> str | None:
     return None if count is None else f"{count:,}"
 
 
-def size_text(size_bytes: int | None) -> str | None:
-    """A size in the greatest unit that leaves a whole part.
-
-    >>> size_text(1536), size_text(999)
-    ('1.5 KiB', '999 B')
-    """
-    if size_bytes is None:
-        return None
-    size, units = float(size_bytes), iter(("KiB", "MiB", "GiB", "TiB"))
-    unit = "B"
-    while size >= 1024 and unit != "TiB":
-        size, unit = size / 1024, next(units)
-    return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
+def bytes_text(size_bytes: int | None) -> str | None:
+    """A size, where there is one."""
+    return None if size_bytes is None else size_text(size_bytes)
 
 
 def time_text(iso: str | None) -> str | None:

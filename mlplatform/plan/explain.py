@@ -7,9 +7,8 @@ from typing import Any
 
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Sink, Source
 from mlplatform.scan import FileScan, Predicate
+from mlplatform.spec.durations import size_text
 from mlplatform.types import Schema
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def explain(plan: CheckedPlan, changes: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -78,14 +77,6 @@ def volume(node: Source) -> str:
         files = f"{len(scan.files)} of {len(whole.files)} files"
     rows = f"{scan.rows:,} rows" if scan.rows is not None else "rows unknown until read"
     return f"{files}, {rows}, {size_text(scan.size_bytes)}"
-
-
-def size_text(size_bytes: int) -> str:
-    """Bytes in the unit that reads best."""
-    size, unit = float(size_bytes), 0
-    while size >= 1024 and unit < len(_UNITS) - 1:
-        size, unit = size / 1024, unit + 1
-    return f"{size:.0f} {_UNITS[unit]}" if unit == 0 else f"{size:.1f} {_UNITS[unit]}"
 
 
 def plan_document(

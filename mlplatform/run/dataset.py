@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import SourceError, did_you_mean, repr_name
 from mlplatform.limits import Limits
-from mlplatform.plan.explain import size_text
 from mlplatform.run.sources import dataset_uri, datasets_in
+from mlplatform.spec.durations import size_text
 from mlplatform.tables.snapshot import Snapshot, open_snapshot
 from mlplatform.types import Schema
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from mlplatform.catalog.records import OutputRecord, RunRecord
-from mlplatform.plan.explain import size_text
+from mlplatform.spec.durations import size_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,19 @@ def parse_size(text: str, *, at: Span | None = None) -> int:
     return int(size)
 
 
+def size_text(size_bytes: int) -> str:
+    """A size in the greatest unit that leaves a whole part.
+
+    >>> size_text(1536), size_text(999)
+    ('1.5 KiB', '999 B')
+    """
+    size, units = float(size_bytes), iter(("KiB", "MiB", "GiB", "TiB"))
+    unit = "B"
+    while size >= 1024 and unit != "TiB":
+        size, unit = size / 1024, next(units)
+    return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
 def _split(
     text: str, code: str, what: str, example: str, units: dict[str, int], at: Span | None
 ) -> tuple[Fraction, str]:

@@ -16,7 +16,7 @@ from deltalake import write_deltalake
 from mlplatform.catalog.journal import Journal
 from mlplatform.catalog.store import Catalog, open_catalog
 from mlplatform.cli.catalog import catalog_group, lineage_command, runs_command
-from mlplatform.cli.tables import plain_lines, size_text
+from mlplatform.cli.tables import bytes_text, plain_lines
 
 Invoke = Callable[..., Result]
 COMMANDS = {"catalog": catalog_group, "lineage": lineage_command, "runs": runs_command}
@@ -182,4 +182,4 @@ def test_cells_stay_on_their_line() -> None:
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 << 20, "3.0 MiB"), (1 << 50, "1024.0 TiB"), (None, None)],
 )
 def test_sizes(size_bytes: int | None, text: str | None) -> None:
-    assert size_text(size_bytes) == text
+    assert bytes_text(size_bytes) == text
