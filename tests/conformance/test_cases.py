@@ -14,6 +14,7 @@ import duckdb
 import pytest
 import yaml
 
+import mlplatform.conformance
 from mlplatform.engines.duckdb.read import relation
 from mlplatform.engines.table import ENGINES
 from mlplatform.errors import PlatformError, all_errors
@@ -22,7 +23,7 @@ from mlplatform.scan import RowScan
 from mlplatform.types import Schema, parse_type
 from mlplatform.workspace import Workspace
 
-CASES = Path(__file__).parent / "cases"
+CASES = Path(mlplatform.conformance.__file__).parent / "cases"
 
 
 class _CoreLoader(yaml.SafeLoader):
