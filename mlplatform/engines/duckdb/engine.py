@@ -19,7 +19,8 @@ from mlplatform.engines.duckdb.read import relation
 from mlplatform.engines.duckdb.read_faults import source_error
 from mlplatform.engines.duckdb.write import copy_statement, written
 from mlplatform.engines.functions import apply, load_function
-from mlplatform.errors import PlatformError, SourceError, repr_name
+from mlplatform.engines.pinned import check_unchanged
+from mlplatform.errors import PlatformError, repr_name
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Source, upstream
 from mlplatform.scan import FileScan
@@ -110,7 +111,7 @@ class _Job:
         for name in upstream(self.plan, names):
             node = self.plan.nodes[name]
             if isinstance(node, Source):
-                _check_unchanged(node)
+                check_unchanged(node)
                 kind = "TABLE" if name in stored else "VIEW"
                 with self.running(f"reading source {repr_name(name)}", [name]):
                     self.connection.execute(f"CREATE {kind} {quoted(name)} AS {relation(node.scan).sql('duckdb')}")
@@ -120,7 +121,7 @@ class _Job:
         for name in upstream(self.plan, names):
             node = self.plan.nodes[name]
             if isinstance(node, Source):
-                _check_unchanged(node)
+                check_unchanged(node)
 
     def store(self, stored: Collection[str]) -> None:
         """Shared steps and functions, each into a table, in plan order."""
@@ -225,29 +226,3 @@ class _Job:
                 if found is not None:
                     return found
         return run_error(error, what)
-
-
-def _check_unchanged(node: Source) -> None:
-    """A file that changed since it was listed would give other rows than the plan said.
-
-    Raises: SourceError E_SOURCE_CHANGED, E_FILE_MISSING.
-    """
-    from pathlib import Path
-
-    for file in node.scan.files if isinstance(node.scan, FileScan) else ():
-        if file.mtime_ns is None or "://" in file.uri:
-            continue
-        try:
-            now = Path(file.uri).stat()
-        except FileNotFoundError as error:
-            raise SourceError(
-                "E_FILE_MISSING", f"{file.uri} of source {repr_name(node.name)} is gone", at=node.at
-            ) from error
-        if (now.st_mtime_ns, now.st_size) != (file.mtime_ns, file.size_bytes):
-            raise SourceError(
-                "E_SOURCE_CHANGED",
-                f"{file.uri} changed after the plan was made",
-                at=node.at,
-                transient=True,
-                hint="run again when it is complete",
-            )
