@@ -6,8 +6,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from mlplatform.run.lineage import Lineage
     from mlplatform.run.query import Result
     from mlplatform.run.report import RunReport
+    from mlplatform.run.staging import Staged
     from mlplatform.run.testing import TestOutcome
 
 PathLike = str | os.PathLike[str]
@@ -147,7 +148,7 @@ class Workspace:
         scratch = self._temp_folder / head.run_id
         context = RunContext(
             engine=open_engine(plan.checked.engine), journal=self.journal,
-            limits=engine_limits(plan.spec, plan.checked.engine, self.limits(scratch), self.config.options),
+            limits=self._engine_limits(plan, scratch),
             watch=watch or NoWatch(), head=head, scratch=scratch, redact=plan.values.redact,
         )  # fmt: skip
         try:
@@ -164,7 +165,7 @@ class Workspace:
     def preview(self, spec: PathLike, step: str, *, limit: int | None = 10, **params: object) -> pa.Table:
         """Rows of a source or step; nothing is written."""
         plan = self._build(spec, params)
-        return self._preview(plan.checked, step, limit)
+        return self.preview_planned(plan, step, limit=limit)
 
     def test(self, spec: PathLike, *, engine: str | None = None, only: Sequence[str] = ()) -> list[TestOutcome]:
         """Run the spec's own tests, each in a warehouse of its own."""
@@ -286,13 +287,30 @@ class Workspace:
 
     def preview_planned(self, plan: Plan, step: str, *, limit: int | None = None) -> pa.Table:
         """Rows of a step of a plan."""
-        return self._preview(plan.checked, step, limit)
+        with self._scratch() as scratch:
+            engine = open_engine(plan.checked.engine)
+            return engine.preview(plan.checked, step, self._engine_limits(plan, scratch), limit=limit)
 
-    def _preview(self, checked: CheckedPlan, step: str, limit: int | None) -> pa.Table:
-        with ExitStack() as stack:
-            scratch = self._temp_folder / new_run_id(utc_now())
-            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-            return open_engine(checked.engine).preview(checked, step, self.limits(scratch), limit=limit)
+    def stage_planned(self, plan: Plan, steps: Sequence[str], folder: Path) -> dict[str, Staged]:
+        """Rows of steps of a plan as Parquet files below a folder, in one job of the engine; nothing is committed."""
+        from mlplatform.run.staging import stage_steps
+
+        with self._scratch() as scratch:
+            return stage_steps(plan.checked, steps, self._engine_limits(plan, scratch), folder)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        scratch = self._temp_folder / new_run_id(utc_now())
+        try:
+            yield scratch
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _engine_limits(self, plan: Plan, scratch: Path) -> Limits:
+        limits = self.limits(scratch)
+        if plan.spec is None:
+            return limits
+        return engine_limits(plan.spec, plan.checked.engine, limits, self.config.options)
 
     def _record(self, plan: Plan, spec: Spec) -> RunRecord:
         from mlplatform.catalog.records import RunRecord

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,7 @@ class Difference:
         return {**texts, "notes": list(self.notes)}
 
 
-def compare(actual: Sequence[Row], expected: Sequence[Row], schema: Schema, *, subset: bool) -> Difference | None:
+def compare(actual: Sequence[Row], expected: Sequence[Mapping[str, Any]], schema: Schema, *, subset: bool) -> Difference | None:
     """None when the rows agree, in any order, each as often as the other side has it.
 
     Args:
