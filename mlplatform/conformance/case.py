@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from mlplatform.errors import UsageError, did_you_mean, repr_name
 from mlplatform.types import Schema, parse_type
 
 CASES = Path(__file__).parent / "cases"
+_SIGNS = re.compile(r"\W+")
 Row = Mapping[str, Any]  # Any: a value as YAML writes it
 
 
@@ -125,7 +127,7 @@ def _case(document: Any, path: Path) -> Case:  # Any: YAML
                              hint=did_you_mean(str(key), known))  # fmt: skip
     inputs = {name: _rows(given) for name, given in (document.get("inputs") or {}).items()}
     return Case(
-        id=f"{path.stem}-{title.replace(' ', '_')}", title=title, inputs=inputs, steps=document["steps"],
+        id=f"{path.stem}-{_SIGNS.sub('_', title).strip('_')}", title=title, inputs=inputs, steps=document["steps"],
         params=document.get("params") or {}, outputs=document.get("outputs") or {},
         given={name: _rows(given) for name, given in (document.get("given") or {}).items()},
         runs=tuple(_run(run, inputs) for run in document.get("runs") or ()),

@@ -45,7 +45,9 @@ class Difference:
         return {**texts, "notes": list(self.notes)}
 
 
-def compare(actual: Sequence[Row], expected: Sequence[Mapping[str, Any]], schema: Schema, *, subset: bool) -> Difference | None:
+def compare(
+    actual: Sequence[Row], expected: Sequence[Mapping[str, Any]], schema: Schema, *, subset: bool
+) -> Difference | None:
     """None when the rows agree, in any order, each as often as the other side has it.
 
     Args:
