@@ -88,6 +88,16 @@ class Journal:
         for path in [self.folder / f"{run_id}.json", *self.folder.glob(f"{run_id}.*")]:
             path.unlink(missing_ok=True)
 
+    def sweep(self) -> None:
+        """Remove what runs left that died in the middle of writing a record: torn files, locks of no record."""
+        for torn in [*self.folder.glob("*.tmp"), *self.folder.glob("*.lock")]:
+            run_id = torn.name.partition(".")[0]
+            is_whole = torn.suffix == ".lock" and (run_id == "fold" or (self.folder / f"{run_id}.json").exists())
+            if not is_whole:
+                with _shared(self.folder / f"{run_id}.lock") as is_free:
+                    if is_free:
+                        torn.unlink(missing_ok=True)
+
     def archive(self, record: RunRecord) -> None:
         """Append the record to the archive of its month; call it inside `folding`.
 

@@ -70,7 +70,7 @@ def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) 
     context.journal.begin(record)
     committed: dict[str, OutputRecord] = {}
     try:
-        steps = _execute(plan, changes, context, committed)
+        report = _execute(plan, changes, context, committed)
     except BaseException as error:
         _clean(changes, context)
         failed = _ended(
@@ -91,7 +91,9 @@ def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) 
             ) from error
         raise
     outputs = tuple(committed.values())
-    done = _ended(record, "done", started, outputs=outputs, steps=steps, lineage=lineage_edges(plan))
+    done = _ended(record, "done", started, outputs=outputs, steps=report.steps, lineage=lineage_edges(plan))
+    if report.shuffled_bytes:
+        done = replace(done, usage={**done.usage, "shuffled_bytes": dict(report.shuffled_bytes)})
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.journal.finish(done)
     return RunReport(done)
@@ -110,11 +112,13 @@ def recover(journal: Journal, temp_folder: Path) -> None:
                 discard(output.uri, record.run_id)
             if "/" in output.dataset:
                 _partial_export(Path(output.uri), record.run_id).unlink(missing_ok=True)
+    with suppress(OSError):
+        journal.sweep()
 
 
 def _execute(
     plan: CheckedPlan, changes: Sequence[Change], context: RunContext, committed: dict[str, OutputRecord]
-) -> tuple[StepRecord, ...]:
+) -> EngineReport:
     """Stage all outputs, then commit one after the other; each that is done is put into `committed` at once."""
     run_id = context.head.run_id
     loaded = {change.sink.name: _already_loaded(plan, change) for change in changes}
@@ -131,7 +135,7 @@ def _execute(
             if done.skipped and change.sink.is_dataset:
                 discard(change.uri, run_id)  # another run of the same load came first
             committed[change.sink.name] = _output(change, done, written)
-    return report.steps
+    return report
 
 
 def _already_loaded(plan: CheckedPlan, change: Change) -> int | None:

@@ -123,6 +123,16 @@ def test_remove_takes_lock_and_leftovers_along(journal: Journal) -> None:
     assert [path.name for path in journal.folder.iterdir()] == ["01AB.json"]
 
 
+def test_torn_writes_of_dead_runs_are_swept_and_those_of_living_ones_are_not(journal: Journal, tmp_path: Path) -> None:
+    journal.begin(running(run_record("01A")))
+    journal.finish(run_record("01B"))
+    for name in ("01A.77.tmp", "01B.78.tmp", "01C.79.tmp", "01C.lock", "01D.lock", "fold.lock"):
+        (journal.folder / name).touch()
+    Journal(tmp_path / "state").sweep()
+    left = {"01A.77.tmp", "01A.json", "01A.lock", "01B.json", "fold.lock"}
+    assert {path.name for path in journal.folder.iterdir()} == left
+
+
 def test_the_archive_outlives_a_torn_line(journal: Journal) -> None:
     journal.archive(run_record("01A"))
     month = journal.folder / "archive" / "2026-11.ndjson"
