@@ -68,7 +68,7 @@ check: test ## what CI runs
 
 LOCK := uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url --no-header
 lock: ## pin all dependencies again (needs uv): the engines' first, because they are the choosier ones
-	$(LOCK) --extra dev --extra beam --extra spark --output-file requirements.engines.lock pyproject.toml requirements.build.in
+	$(LOCK) --extra dev --extra beam --extra bench-engines --extra spark --output-file requirements.engines.lock pyproject.toml requirements.build.in
 	$(LOCK) --extra dev --constraint requirements.engines.lock --output-file requirements.lock pyproject.toml requirements.build.in
 
 clean: ## remove the environment and local state
