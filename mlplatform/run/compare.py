@@ -15,7 +15,9 @@ from mlplatform.types.moments import parse_moment
 Row = dict[str, Any]  # Any: Python values of the columns
 _SHOWN = 10
 # Floats are equal within this relative distance; everything else exactly.
-_TOLERANCE = 1e-9
+TOLERANCE = 1e-9
+# Of rows that are alike but for floats so many are tried as a row's partner.
+_TRIED = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +87,27 @@ def _unmatched(left: list[Row], right: list[Row]) -> tuple[list[Row], list[Row]]
 
 
 def _without_close(missing: list[Row], extra: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Rows without a partner that is equal but for the last digits of floats; partners are alike in all else."""
+    alike: dict[str, list[Row]] = {}
+    for row in extra:
+        alike.setdefault(_without_floats(row), []).append(row)
     still = []
     for row in missing:
-        partner = next((other for other in extra if all(_equal(row[name], other[name]) for name in row)), None)
-        if partner is None:
+        others = alike.get(_without_floats(row), [])
+        place = next((n for n, other in enumerate(others[:_TRIED]) if _equal(row, other)), None)
+        if place is None:
             still.append(row)
         else:
-            extra.remove(partner)
-    return still, extra
+            del others[place]
+    return still, [row for rows in alike.values() for row in rows]
+
+
+def _without_floats(value: Any) -> str:  # Any: normal values
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key!r}:{_without_floats(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_without_floats, value)) + "]"
+    return "~" if isinstance(value, float) else repr(value)
 
 
 def _equal(first: Any, second: Any) -> bool:  # Any: normal values
@@ -100,7 +115,7 @@ def _equal(first: Any, second: Any) -> bool:  # Any: normal values
         return (
             first == second
             or (math.isnan(first) and math.isnan(second))
-            or math.isclose(first, second, rel_tol=_TOLERANCE)
+            or math.isclose(first, second, rel_tol=TOLERANCE)
         )
     if isinstance(first, list) and isinstance(second, list):
         return len(first) == len(second) and all(map(_equal, first, second))

@@ -7,14 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlglot import exp
+
 from mlplatform.engines.base import NoWatch, Watch, WriteTarget, same_columns
+from mlplatform.engines.duckdb.read import relation
 from mlplatform.engines.table import open_engine
 from mlplatform.errors import Span
 from mlplatform.plan.nodes import CheckedPlan, Sink
 from mlplatform.plan.passes import optimise
+from mlplatform.scan import RowScan
 from mlplatform.spec.located import Located
 from mlplatform.spec.model import OutputSpec
-from mlplatform.types import Schema, from_duckdb, quoted, to_arrow_schema, to_duckdb
+from mlplatform.types import Schema, from_duckdb, to_arrow_schema
 
 if TYPE_CHECKING:
     import duckdb
@@ -30,18 +34,18 @@ class Staged:
     schema: Schema
     files: tuple[Path, ...]
 
-    def relation(self) -> str:
+    def relation(self) -> exp.Query:
         """A DuckDB query of the rows, the columns in order, in the types that the files have."""
         if not self.files:
-            empty = (f"CAST(NULL AS {to_duckdb(column.type)}) AS {quoted(column.name)}" for column in self.schema)
-            return f"SELECT {', '.join(empty)} WHERE false"
-        names = ", ".join(quoted(column.name) for column in self.schema)
-        files = ", ".join(_text(str(file)) for file in self.files)
-        return f"SELECT {names} FROM read_parquet([{files}], hive_partitioning = false)"
+            return relation(RowScan((), self.schema))  # type: ignore[return-value]  # a SELECT
+        names = (exp.column(name, quoted=True) for name in self.schema.names)
+        files = exp.Array(expressions=[exp.Literal.string(str(file)) for file in self.files])
+        flat = exp.EQ(this=exp.column("hive_partitioning"), expression=exp.false())
+        return exp.select(*names).from_(exp.Anonymous(this="read_parquet", expressions=[files, flat]))
 
     def stored_types(self, connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
         """The type that each column has in the files, in the words of the spec language where it has one."""
-        relation = connection.sql(self.relation())
+        relation = connection.sql(self.relation().sql("duckdb"))
         return {name: _word(kind) for name, kind in zip(relation.columns, relation.types, strict=True)}
 
     def to_arrow(self) -> pa.Table:
@@ -50,7 +54,7 @@ class Staged:
 
         with duckdb.connect(":memory:") as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            return connection.sql(self.relation()).to_arrow_table().cast(to_arrow_schema(self.schema))
+            return connection.sql(self.relation().sql("duckdb")).to_arrow_table().cast(to_arrow_schema(self.schema))
 
 
 def stage_steps(
@@ -86,7 +90,3 @@ def _target(sink: Sink, folder: Path) -> WriteTarget:
 def _word(kind: object) -> str:
     language, is_exact = from_duckdb(kind)
     return str(language) if is_exact else str(kind)
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
