@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -67,10 +67,11 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """What a run did: files by sink, facts by step."""
+    """What a run did: files by sink, facts by step, and the bytes that went through each exchange between workers."""
 
     written: Mapping[str, Written]
     steps: tuple[StepRecord, ...] = ()
+    shuffled_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Watch(Protocol):
