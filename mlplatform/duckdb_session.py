@@ -23,19 +23,30 @@ _CLASSES: dict[str, type[duckdb.Error]] = {
 }
 
 
+_IS_DUCKDB_1 = duckdb.__version__.startswith("1.")
+
 # DuckDB 1 gives null for a division by zero; operators are functions there, and these come first. DuckDB 2 raises.
 _RAISE_ON_ZERO = """CREATE MACRO "{0}"(a, b) AS coalesce(
     system.main."{0}"(a, b), CASE WHEN a IS NOT NULL AND b IS NOT NULL THEN error('Division by zero') END)"""
 
 
 @contextmanager
-def connect(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An in-memory database that spills to the limits' folder; UTC, no downloads, row order free."""
+def connect(
+    limits: Limits, database: str | None = None, *, keeps_order: bool = False
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An in-memory database that spills to the limits' folder; UTC, no downloads.
+
+    Args:
+        database: a name under which several connections of this process share one database, until the last is closed.
+        keeps_order: rows are written in the order in which they were read.
+    """
     make_folder(limits.temp_folder, "making the folder for temporary files")
-    connection = duckdb.connect(":memory:", config=_settings(limits))
+    is_shared = database is not None and not _IS_DUCKDB_1  # there, each connection makes macros of its own
+    name = f":memory:{database}" if is_shared else ":memory:"
+    connection = duckdb.connect(name, config=_settings(limits, keeps_order))
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        if duckdb.__version__.startswith("1."):
+        if _IS_DUCKDB_1:
             for operator in ("//", "%"):
                 connection.execute(_RAISE_ON_ZERO.format(operator))
         # Progress is asked for by the engine; DuckDB itself would print it on standard output.
@@ -47,10 +58,10 @@ def connect(limits: Limits) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def _settings(limits: Limits) -> dict[str, str | bool | int | float | list[str]]:
+def _settings(limits: Limits, keeps_order: bool) -> dict[str, str | bool | int | float | list[str]]:
     settings: dict[str, str | bool | int | float | list[str]] = {
         "temp_directory": str(limits.temp_folder),
-        "preserve_insertion_order": "false",
+        "preserve_insertion_order": str(keeps_order).lower(),
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
     }

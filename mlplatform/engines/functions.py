@@ -7,6 +7,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +70,24 @@ def apply(node: Function, function: Callable[..., Any], batches: Batches) -> Bat
     Raises: UserCodeError E_USER_CODE when it raises, or gives other columns or types than declared.
     """
     schema = to_arrow_schema(node.schema)
-    try:
-        for result in _results(function, batches):
+    with _guarded(node):
+        for result in _results(_worker(function), batches):
             yield from _conformed(result, schema, node)
+
+
+def made(node: Function, function: Callable[..., Any]) -> Callable[..., Any]:  # Any: the user's own signature
+    """The function for many calls of `apply`: of a class, the `process` of one object that is set up.
+
+    Raises: UserCodeError E_USER_CODE.
+    """
+    with _guarded(node):
+        return _worker(function)
+
+
+@contextmanager
+def _guarded(node: Function) -> Iterator[None]:
+    try:
+        yield
     except (PlatformError, KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as error:  # boundary: the user's function, which may also call sys.exit
@@ -80,12 +96,16 @@ def apply(node: Function, function: Callable[..., Any], batches: Batches) -> Bat
                             notes=_user_frames(error)) from error  # fmt: skip
 
 
+def _worker(function: Callable[..., Any]) -> Callable[..., Any]:  # Any: the user's own signature
+    if not inspect.isclass(function):
+        return function
+    worker: Any = function()  # Any: the user's own class
+    if callable(getattr(worker, "setup", None)):
+        worker.setup()
+    return worker.process  # type: ignore[no-any-return]  # a user's object
+
+
 def _results(function: Callable[..., Any], batches: Batches) -> Iterator[Any]:  # Any: what the user returns
-    if inspect.isclass(function):
-        worker: Any = function()  # Any: the user's own class
-        if callable(getattr(worker, "setup", None)):
-            worker.setup()
-        function = worker.process
     if _takes_stream(function):
         yield from function(batches)
         return

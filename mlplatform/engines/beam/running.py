@@ -1,0 +1,105 @@
+"""A job, run: the pipeline built, given to its runner, and what comes back."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.runners.runner import PipelineResult, PipelineState
+
+from mlplatform.engines.base import WriteTarget, Written
+from mlplatform.engines.beam.dofns import METRICS
+from mlplatform.engines.beam.faults import from_text
+from mlplatform.engines.beam.options import BeamOptions, open_runner, pipeline_options
+from mlplatform.engines.beam.pipeline import Shipment, build
+from mlplatform.engines.beam.stages import Job
+from mlplatform.engines.beam.write import read_manifest
+from mlplatform.errors import EngineError, PlatformError
+from mlplatform.limits import Limits
+from mlplatform.plan.nodes import CheckedPlan, Source
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What workers counted: rows by stage, bytes by exchange. A retried bundle may count twice."""
+
+    rows: Mapping[str, int] = field(default_factory=dict)
+    exchanges: Mapping[str, int] = field(default_factory=dict)
+
+
+def run_job(
+    plan: CheckedPlan, job: Job, targets: Sequence[WriteTarget], limits: Limits, options: BeamOptions
+) -> tuple[dict[str, Written], Facts]:
+    """Run a job to its end; what was written for each target.
+
+    Raises: SourceError, SinkError, UserCodeError, EngineError, as a worker raised it; UsageError for an option that
+        Beam does not know.
+    """
+    manifest = limits.temp_folder / "manifest.json"
+    manifest.unlink(missing_ok=True)
+    sources = {node.name: node for node in plan.nodes.values() if isinstance(node, Source)}
+    # What is staged for the driver is a single file's rows, or a preview's: their order counts.
+    staged = frozenset(target.sink for target in targets if target.folder.is_relative_to(limits.temp_folder))
+    shipment = Shipment(
+        _workers(limits, options), limits.temp_folder.name, str(manifest), options.split_bytes, ordered=staged
+    )
+    pipeline = beam.Pipeline(runner=open_runner(options), options=pipeline_options(options))
+    build(pipeline, job, sources, targets, shipment)
+    result = _finished(pipeline)
+    if not manifest.is_file():
+        hint = "workers must reach the warehouse and the folder of temporary files by the same paths"
+        raise EngineError("E_ENGINE", f"the job ended without its manifest {manifest}", hint=hint)
+    return read_manifest(manifest, [target.sink for target in targets]), _facts(result)
+
+
+def _workers(limits: Limits, options: BeamOptions) -> Limits:
+    """The limits of a worker process; one that is not ours has temporary files of its own."""
+    return replace(
+        limits,
+        temp_folder=limits.temp_folder / "spill" if options.is_local else Path(tempfile.gettempdir()) / "mlplatform",
+        options={},
+    )
+
+
+def _finished(pipeline: beam.Pipeline) -> PipelineResult:
+    try:
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except PlatformError:
+        raise
+    except Exception as error:  # boundary: the runner, which raises what it likes  # noqa: BLE001
+        raise _error(error) from None
+    if state not in (None, PipelineState.DONE):
+        raise EngineError("E_ENGINE", f"the Beam job ended as {state}", hint="its runner's logs say why")
+    return result
+
+
+def _error(error: Exception) -> PlatformError:
+    """The worker's own error, found in the text of the runner's."""
+    found = from_text(str(error))
+    if found is not None:
+        return found
+    last = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
+    return EngineError("E_ENGINE", f"the Beam job failed: {type(error).__name__}: {last.strip()[:500]}")
+
+
+def _facts(result: PipelineResult) -> Facts:
+    rows: dict[str, int] = {}
+    exchanges: dict[str, int] = {}
+    try:
+        counters: list[Any] = result.metrics().query()["counters"]  # Any: Beam's MetricResult
+    except Exception as error:  # boundary: not every runner keeps metrics  # noqa: BLE001
+        _LOG.info("the runner gives no metrics: %s", error)
+        return Facts()
+    for counter in counters:
+        if counter.key.metric.namespace == METRICS:
+            kind, _, name = counter.key.metric.name.partition(" ")
+            (rows if kind == "rows" else exchanges)[name] = int(counter.result)
+    return Facts(rows, exchanges)
