@@ -64,6 +64,11 @@ def in_turns(*sides: Side, runs: int) -> list[Measured]:
     return [_summary(side.name, measured) for side, measured in zip(sides, found, strict=True)]
 
 
+def once(side: Side) -> Measured:
+    """Measure one run; for what takes minutes, and is repeated by hand."""
+    return _summary(side.name, [_run(side)])
+
+
 def _summary(name: str, runs: Sequence[tuple[float, float, int]]) -> Measured:
     seconds, cpu, peaks = zip(*runs, strict=True)
     return Measured(name, seconds, statistics.median(cpu), max(peaks))

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from measure import Measured
@@ -23,7 +23,7 @@ ahead of such programs.
 
 `make bench` measures again and writes this page, `make bench BENCH='--scale 10 --only tpch'` a part of it.
 """
-_PACKAGES = ("duckdb", "deltalake", "pyarrow", "sqlglot")
+_PACKAGES = ("duckdb", "deltalake", "pyarrow", "sqlglot", "apache-beam", "pyspark")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +52,52 @@ class Section:
     load: float = 0.0
 
 
-def markdown(section: Section) -> str:
-    """The section's text, with the facts of this machine."""
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A table of its own columns; cells are text, all but the first column stand to the right."""
+
+    title: str
+    about: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    repeat: str = ""
+    load: float = 0.0
+
+
+Part = Section | Listing
+
+
+def markdown(part: Part) -> str:
+    """The part's text, with the facts of this machine."""
+    if isinstance(part, Listing):
+        head = f"| {' | '.join(part.columns)} |\n|---|{'--:|' * (len(part.columns) - 1)}"
+        table = "\n".join([head, *(f"| {' | '.join(row)} |" for row in part.rows)])
+        return _text(part, table, "One run each")
+    runs = len(part.ours[0][0].seconds)
+    return _text(part, _compared(part), f"{runs} run{'s' * (runs != 1)} each")
+
+
+def _text(part: Part, table: str, runs: str) -> str:
+    foot = f"{runs}; {machine()}; load average before: {part.load:.1f}."
+    return f"## {part.title}\n\n{part.about}\n\n{table}\n\n{foot} Again: `{part.repeat}`\n"
+
+
+def _compared(section: Section) -> str:
     peer = section.peer
     rows = [_row(measured, target, peer) for measured, target in section.ours]
     if peer is not None:
         rows.append(_row(peer, Target(), None))
     head = "| program | median | best | CPU | peak memory | × peer | target | met |\n|---|--:|--:|--:|--:|--:|---|---|"
-    runs = len(section.ours[0][0].seconds)
-    table = "\n".join([head, *rows])
-    foot = f"{runs} run{'s' * (runs != 1)} each; {machine()}; load average before: {section.load:.1f}."
-    return f"## {section.title}\n\n{section.about}\n\n{table}\n\n{foot} Again: `{section.repeat}`\n"
+    return "\n".join([head, *rows])
 
 
 def _row(measured: Measured, target: Target, peer: Measured | None) -> str:
     ratio = f"{measured.median_s / peer.median_s:.2f}" if peer is not None else ""
     why = f" ({target.why})" if target.why else ""
     wanted = [f"≤ {target.limit_s:.2f} s{why}"] if target.limit_s is not None else []
-    wanted += [f"peak < {_size(target.peak_bytes)}"] if target.peak_bytes is not None else []
+    wanted += [f"peak < {size_text(target.peak_bytes)}"] if target.peak_bytes is not None else []
     cells = (measured.name, f"{measured.median_s:.2f} s", f"{measured.best_s:.2f} s", f"{measured.cpu_s:.2f} s",
-             _size(measured.peak_bytes), ratio, ", ".join(wanted),
+             size_text(measured.peak_bytes), ratio, ", ".join(wanted),
              ("yes" if is_met(measured, target) else "**no**") if wanted else "")  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
@@ -82,7 +108,8 @@ def is_met(measured: Measured, target: Target) -> bool:
     return in_time and (target.peak_bytes is None or measured.peak_bytes < target.peak_bytes)
 
 
-def _size(size_bytes: int) -> str:
+def size_text(size_bytes: int) -> str:
+    """MiB, or GiB from a thousand on."""
     mebibytes = size_bytes / 2**20
     return f"{mebibytes / 1024:.2f} GiB" if mebibytes >= 1000 else f"{mebibytes:.0f} MiB"
 
@@ -91,13 +118,21 @@ def machine() -> str:
     """Cores, memory and versions; never a host's name."""
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    packages = ", ".join(f"{name} {version(name)}" for name in _PACKAGES if _is_installed(name))
     system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {packages}"
     niceness = f", niceness {os.nice(0)}" if os.nice(0) else ""
     return f"{cores} cores, {memory:.0f} GiB, {system}{niceness}; {date.today().isoformat()}"
 
 
-def write(page: Path, sections: Sequence[Section]) -> None:
+def _is_installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def write(page: Path, sections: Sequence[Part]) -> None:
     """Put the sections into the page, each in the place of the one with its title."""
     old = page.read_text(encoding="utf-8") if page.exists() else ""
     kept = {part.partition("\n")[0]: f"## {part.rstrip()}\n" for part in re.split(r"^## ", old, flags=re.MULTILINE)[1:]}
