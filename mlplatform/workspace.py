@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from mlplatform.run.report import RunReport
     from mlplatform.run.staging import Staged
     from mlplatform.run.testing import TestOutcome
+    from mlplatform.run.verify import Verification
 
 PathLike = str | os.PathLike[str]
 
@@ -173,6 +174,25 @@ class Workspace:
 
         return run_tests(self, Path(spec), engine=engine, only=only)
 
+    def verify(
+        self, spec: PathLike, engines: Sequence[str], *, sample: int = 100_000, steps: Sequence[str] = (),
+        params: Mapping[str, object] | None = None, **more: object,
+    ) -> Verification:  # fmt: skip
+        """Run a sample of a spec on several engines, each in a warehouse of its own, and compare rows and types.
+
+        Args:
+            engines: the others are held to the first.
+            sample: a source of more rows is cut to about so many, by hash of what it is joined on; 0 takes all rows.
+            steps: steps to compare beside the outputs; `*` for all.
+        Raises: what planning on the first engine raises; another engine's errors are its result.
+        """
+        from mlplatform.run.verify import verify
+
+        for name in engines:
+            open_engine(name)
+        plan = self._build(spec, {**(params or {}), **more}, engine=engines[0])
+        return verify(self, plan, engines, sample=sample, steps=steps)
+
     # --- data ----------------------------------------------------------------------------------------------------
 
     def sql(self, query: str) -> Result:
@@ -257,11 +277,30 @@ class Workspace:
         except PlatformError as error:
             raise_all([*errors, *wrong, *all_errors(error)])
             raise
+        return self._planned(
+            spec, [*errors, *wrong], values, run_id, engine=name, is_dry=is_dry, given=given, needed=needed, asked=asked
+        )
+
+    def again(self, plan: Plan, *, engine: str, given: Mapping[str, Scan]) -> Plan:
+        """A plan's spec on another engine, with its parameters, its run's id and time; `given` replaces sources.
+
+        Raises: PlanError for what the engine cannot run.
+        """
+        if plan.spec is None or plan.values is None:
+            raise SpecError("E_INTERNAL", "a plan to make again is made by Workspace.plan")
+        name, wrong = choose_engine(plan.spec, engine, self.config.engine)
+        return self._planned(plan.spec, wrong, plan.values, plan.run_id, engine=name, given=given)
+
+    def _planned(
+        self, spec: Spec, errors: Sequence[PlatformError], values: Values, run_id: str, *, engine: str,
+        is_dry: bool = False, given: Mapping[str, Scan] | None = None, needed: Sequence[str] | None = None,
+        asked: frozenset[Path] = frozenset(),
+    ) -> Plan:  # fmt: skip
         folder = Path(spec.path).resolve().parent
         promises = Promises(self._promised, folder, asked | {Path(spec.path).resolve()})
         sources = Sources(self.warehouse, folder, values, promises, is_dry, given)
-        checked, found = build_plan(spec, values, sources.open, engine=name, needed=needed)
-        raise_all([_redacted(error, values) for error in [*errors, *wrong, *found]])
+        checked, found = build_plan(spec, values, sources.open, engine=engine, needed=needed)
+        raise_all([_redacted(error, values) for error in [*errors, *found]])
         raise_all([_redacted(error, values) for error in check_plan(checked)])
         return Plan(checked, values=values, spec=spec, run_id=run_id)
 

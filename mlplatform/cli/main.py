@@ -14,6 +14,7 @@ _COMMANDS: dict[str, str] = {
     "plan": "mlplatform.cli.pipeline:plan_command",
     "run": "mlplatform.cli.pipeline:run_command",
     "test": "mlplatform.cli.pipeline:test_command",
+    "verify": "mlplatform.cli.engines:verify_command",
     "render": "mlplatform.cli.pipeline:render_command",
     "sql": "mlplatform.cli.query:sql_command",
     "catalog": "mlplatform.cli.catalog:catalog_group",
