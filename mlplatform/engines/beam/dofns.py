@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 from apache_beam.metrics.metric import Metrics
 from apache_beam.transforms.window import GlobalWindow
@@ -187,8 +186,8 @@ class ToBuckets(beam.DoFn):
             kernel, program = self._stage.open(), self._stage.program
             kernel.give(program.inputs[0], [element])
             with kernel.running():
-                numbers = np.asarray(kernel.connection.execute(program.sql).fetchnumpy()["bucket"])
-            for bucket, rows in parted(element, numbers):
+                numbered = kernel.connection.sql(program.sql).to_arrow_table()
+            for bucket, rows in parted(numbered):
                 yield bucket, _counted(tagged(self._position, rows), self._exchange)
 
 

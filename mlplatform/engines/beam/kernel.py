@@ -51,6 +51,7 @@ class Kernel:
 
     def give(self, table: InputTable, rows: Sequence[pa.Table]) -> None:
         """Make rows known to SQL as a table."""
+        self.forget(table.name)
         stream = f"_mlp_rows_{table.name}"
         if rows:
             self.connection.register(stream, rows[0] if len(rows) == 1 else pa.concat_tables(rows))

@@ -194,8 +194,8 @@ class _Builder:
     def _hashing(self, stage: Compute, item: Input, exchange: Hash) -> Program:
         hashed = exp.Anonymous(this="hash", expressions=[key.copy() for key in exchange.keys])
         number = exp.Mod(this=hashed, expression=exp.Literal.number(stage.buckets))
-        bucket = exp.alias_(exp.cast(number, "smallint"), "bucket")
-        sql = exp.select(bucket).from_(exp.to_identifier(item.name, quoted=True).sql("duckdb")).sql("duckdb")
+        bucket = exp.alias_(exp.cast(number, "smallint"), "mlp_bucket")
+        sql = exp.select("*", bucket).from_(exp.to_identifier(item.name, quoted=True).sql("duckdb")).sql("duckdb")
         table = InputTable(item.name, self.job.stages[item.stage].columns)
         return Program(stage.name, _running(stage), sql, self.shipment.limits, self.shipment.database, (table,))
 

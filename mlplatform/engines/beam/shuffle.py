@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,14 +34,15 @@ def untagged(data: bytes) -> tuple[int, pa.Table]:
     return int.from_bytes(data[:2], "big"), decode(memoryview(data)[2:])
 
 
-def parted(table: pa.Table, numbers: np.ndarray[Any, Any]) -> Iterator[tuple[int, pa.Table]]:
-    """The table's rows by bucket, for each bucket that has rows.
+def parted(numbered: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """Rows by bucket, for each bucket that has rows.
 
     Args:
-        numbers: each row's bucket, 16 bits wide (Any: so): a stable sort of them is then a radix sort.
+        numbered: rows with their bucket's number as the last column, a smallint: so sorting is cheap.
     """
+    numbers = numbered.column(numbered.num_columns - 1).to_numpy()
     order = np.argsort(numbers, kind="stable")
-    sorted_rows = table.take(pa.array(order))
+    sorted_rows = numbered.select(range(numbered.num_columns - 1)).take(pa.array(order))
     ordered = numbers[order]
     starts = [0, *(np.flatnonzero(np.diff(ordered)) + 1)] if len(ordered) else []
     for start, end in zip(starts, [*starts[1:], len(ordered)], strict=True):
