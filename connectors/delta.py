@@ -48,4 +48,4 @@ class DeltaConnector:
                 notes=[f"looked in {uri}"],
             )
         origin = f"delta {options.path}@{snapshot.version}"
-        return Stream(snapshot.scan(), origin, version=snapshot.version, prune=snapshot.scan)
+        return Stream(snapshot.scan(), origin, version=snapshot.version, prune=snapshot.scan, table=snapshot.uri)

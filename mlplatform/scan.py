@@ -135,6 +135,7 @@ class Stream:
         origin: a text for people, secrets left out (`files data/*.parquet`, `raw.planes@3`).
         dataset: the dataset's name, for datasets only.
         version: the pinned version, for Delta tables only.
+        table: the table's address, for Delta tables only.
         facts: further lines for `plan` (the CSV dialect that was found, …).
         prune: the scan without files in which no row satisfies all predicates; None where nothing can be left out.
     """
@@ -145,6 +146,7 @@ class Stream:
     version: int | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     prune: Callable[[Sequence[Predicate]], Scan] | None = None
+    table: str | None = None
 
     @property
     def schema(self) -> Schema:

@@ -72,7 +72,12 @@ class Sources:
         snapshot = open_snapshot(dataset_uri(self.warehouse, dataset), version=version, name=dataset)
         if snapshot is not None:
             return Stream(
-                snapshot.scan(), f"{dataset}@{snapshot.version}", dataset, snapshot.version, prune=snapshot.scan
+                snapshot.scan(),
+                f"{dataset}@{snapshot.version}",
+                dataset,
+                snapshot.version,
+                prune=snapshot.scan,
+                table=snapshot.uri,
             )
         promise = self.promised(dataset)
         if promise is not None and self.is_dry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,6 +14,11 @@ from mlplatform.tables.faults import reading
 from mlplatform.tables.paths import local_folder, table_address
 
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint.*\.parquet")
+
+
+def staging_folder(folder: Path, file_stem: str) -> Path:
+    """Where an engine that names its files itself writes those of a run before they are moved into a table's folder."""
+    return folder / f"_{file_stem}"
 
 
 def discard(uri: str, run_id: str) -> int:
@@ -31,6 +37,7 @@ def discard(uri: str, run_id: str) -> int:
         raise PlanError("E_NOT_SUPPORTED", f"files in {repr_name(address)} cannot be listed, only local ones can")
     if not run_id:
         return 0
+    shutil.rmtree(staging_folder(folder, f"part-{run_id}"), ignore_errors=True)
     ours = [path for path in folder.rglob("*.parquet") if path.name.startswith(f"part-{run_id}-")]
     if not ours:
         return 0

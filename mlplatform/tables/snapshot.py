@@ -21,6 +21,7 @@ from mlplatform.tables.prune import Bounds, may_hold, value_holds
 from mlplatform.types import Schema, from_delta_schema, missing_column
 
 _COMMIT = re.compile(r"(\d{20})\.json")
+_STAGING = "_part-"  # folders of `orphans.staging_folder`
 _OUR_FILE = re.compile(r"part-(?!\d{5}-).+\.parquet")
 
 
@@ -218,7 +219,8 @@ def _entries(folder: Path) -> Iterator[Path]:
         yield folder
         return
     for entry in folder.rglob("*"):
-        if entry.is_file() and "_delta_log" not in entry.relative_to(folder).parts:
+        parts = entry.relative_to(folder).parts
+        if entry.is_file() and "_delta_log" not in parts and not parts[0].startswith(_STAGING):
             yield entry
 
 

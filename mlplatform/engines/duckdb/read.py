@@ -46,7 +46,7 @@ def _with_partitions(scan: FileScan, files: Sequence[DataFile]) -> list[exp.Sele
     keys = scan.partition_columns
     if not keys:
         return [_select(scan, source(scan, files, hive_partitioning=exp.false()), {})]
-    if all(_follows_hive(file, scan) for file in files):
+    if all(follows_hive(file, scan) for file in files):
         types = {key: exp.Literal.string(to_duckdb(scan.schema[key].type)) for key in keys}
         hive = {"hive_partitioning": exp.true(), "hive_types": struct(types)}
         return [_select(scan, source(scan, files, **hive), {key: _column(key) for key in keys})]
@@ -61,7 +61,7 @@ def _with_partitions(scan: FileScan, files: Sequence[DataFile]) -> list[exp.Sele
     ]
 
 
-def _follows_hive(file: DataFile, scan: FileScan) -> bool:
+def follows_hive(file: DataFile, scan: FileScan) -> bool:
     """Whether DuckDB would read the same partition values off the path, and no others that matter."""
     folders = [folder for folder in file.uri.split("/")[:-1] if "=" in folder]
     pairs = [tuple(folder.split("=", 1)) for folder in folders]

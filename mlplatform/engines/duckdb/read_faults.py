@@ -59,7 +59,7 @@ def source_error(error: Exception, scan: FileScan, at: Span | None) -> PlatformE
         return _too_fine(message, scan, at)
     if isinstance(error, duckdb.ConversionException):
         return _first_bad_cast(scan, at)
-    return _first_bad_file(scan, at) if _may_be_damage(error, message) else None
+    return first_bad_file(scan, at) if _may_be_damage(error, message) else None
 
 
 def _is_steps_cast(message: str, scan: FileScan) -> bool:
@@ -141,7 +141,8 @@ def _is_castable(file: DataFile, column: Column) -> bool:
     return True
 
 
-def _first_bad_file(scan: FileScan, at: Span | None) -> SourceError | None:
+def first_bad_file(scan: FileScan, at: Span | None) -> SourceError | None:
+    """The fault of the first Parquet file that cannot be read to its end; None when all can."""
     for file in scan.files:
         try:
             _drain(file)

@@ -1,0 +1,199 @@
+"""The Spark session that a plan runs in: one that is there, a server's, or a local one of our own.
+
+A session that somebody else made (spark-submit, a notebook) is used as it is. A plan never runs in it directly but in
+one derived from it, with its own views and settings. One local session of ours serves all plans of the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from mlplatform.engines.spark.java import check_java
+from mlplatform.engines.spark.settings import DELTA_EXTENSION, REQUIRED, own_settings, text
+from mlplatform.errors import EngineError, UsageError
+from mlplatform.limits import Limits
+
+if TYPE_CHECKING:
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+_OURS = "spark.mlplatform.started"
+_REMOTE = "spark.remote"
+
+
+@contextmanager
+def open_session(limits: Limits, *, needs_delta: bool = False) -> Iterator[SparkSession]:
+    """A session for one plan, its settings made and checked.
+
+    Args:
+        needs_delta: a local session of our own gets delta-spark; another one reads Delta if it can.
+    Raises:
+        UsageError: E_VALUE for an option that would change results.
+        EngineError: E_ENGINE when Java or the server is missing, or the server refuses a setting.
+    """
+    check_options(limits)
+    # PySpark logs each failed query with its Java stack trace on the screen.
+    logging.getLogger("SQLQueryContextLogger").disabled = True
+    logging.getLogger("DataFrameQueryContextLogger").disabled = True
+    remote = limits.options.get(_REMOTE) or os.environ.get("SPARK_REMOTE")
+    if remote:
+        with _connected(str(remote)) as spark:
+            _configure(spark, limits, f"the server at {remote}")
+            yield spark
+        return
+    spark = _base(limits, needs_delta=needs_delta).newSession()
+    _configure(spark, limits, "the Spark session")
+    yield spark
+
+
+def has_delta(spark: SparkSession) -> bool:
+    """Whether the session reads Delta tables by delta-spark."""
+    return DELTA_EXTENSION in str(spark.conf.get("spark.sql.extensions", ""))
+
+
+def check_options(limits: Limits) -> None:
+    """Raise UsageError E_VALUE for an option that says otherwise than what results rest on."""
+    for key, value in limits.options.items():
+        if key in REQUIRED and text(value).lower() != REQUIRED[key].lower():
+            raise UsageError(
+                "E_VALUE",
+                f"the option {key} is {REQUIRED[key]} on this engine, so that all engines give the same rows",
+                hint=f"leave {key} out",
+            )
+
+
+def _configure(spark: SparkSession, limits: Limits, where: str) -> None:
+    """Set what may be set, and check what must be."""
+    for key, value in limits.options.items():
+        if key.startswith("spark.") and key != _REMOTE and spark.conf.isModifiable(key):
+            spark.conf.set(key, text(value))
+    for key, value in REQUIRED.items():
+        with suppress(Exception):  # boundary: whatever a server says, the setting is read back
+            spark.conf.set(key, value)
+        found = str(spark.conf.get(key, ""))
+        if found.lower() != value.lower():
+            raise EngineError(
+                "E_ENGINE",
+                f"{where} does not take {key}={value}; it says {found or 'nothing'}",
+                hint="results would differ from those of the other engines: use Spark 4.2, or unlock the setting",
+            )
+
+
+# --- a server ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _connected(remote: str) -> Iterator[SparkSession]:
+    from pyspark.errors import PySparkException
+    from pyspark.sql.connect.session import SparkSession as Remote
+
+    try:
+        spark = Remote.builder.remote(remote).create()
+        version = str(spark.version)
+    except (PySparkException, ImportError, ValueError, OSError) as error:
+        raise EngineError(
+            "E_ENGINE", f"there is no Spark server at {remote}", hint="start one, or set `spark.remote` to its address",
+            notes=[str(error).partition("\n")[0]],
+        ) from error  # fmt: skip
+    except Exception as error:  # boundary: gRPC's own errors have no common base of PySpark's
+        raise EngineError("E_ENGINE", f"the Spark server at {remote} does not answer",
+                          notes=[type(error).__name__]) from error  # fmt: skip
+    try:
+        if not version.startswith("4."):
+            raise EngineError("E_ENGINE", f"the Spark server at {remote} is of version {version}, 4.2 is needed")
+        yield spark  # type: ignore[misc]  # the same methods as the classic session, by PySpark's design
+    finally:
+        with suppress(Exception):  # boundary: the server may be gone, and the run's own error counts
+            spark.client.release_session()
+            spark.client.close()
+
+
+# --- a session in this process -----------------------------------------------------------------------------------
+
+
+def _base(limits: Limits, *, needs_delta: bool) -> SparkSession:
+    """The process's session: the one there, or ours, which is started anew only when it lacks what is asked for."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    wanted = own_settings(limits, needs_delta=needs_delta)
+    context = SparkContext._active_spark_context
+    is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if context is not None and context._jsc is not None:
+        if is_submitted or context.getConf().get(_OURS) is None or _serves(context, limits, needs_delta):
+            return SparkSession.builder.getOrCreate()
+        _stop(context)
+    if is_submitted:  # spark-submit started the JVM and decided on master, memory and packages
+        return SparkSession.builder.appName("mlplatform").getOrCreate()
+    check_java(os.environ)
+    return _start(wanted)
+
+
+def _serves(context: SparkContext, limits: Limits, needs_delta: bool) -> bool:
+    """Whether our session has what is asked for by name; the rest is as it was started first."""
+    conf = context.getConf()
+    if not _is_alive(context):
+        return False
+    if needs_delta and DELTA_EXTENSION not in str(conf.get("spark.sql.extensions", "")):
+        return False
+    asked = {key: text(value) for key, value in limits.options.items() if key.startswith("spark.")}
+    static = {key: value for key, value in asked.items() if not key.startswith("spark.sql.")}
+    return all(conf.get(key) == value for key, value in static.items())
+
+
+def _is_alive(context: SparkContext) -> bool:
+    try:
+        return not context._jsc.sc().isStopped()
+    except Exception:  # noqa: BLE001  # boundary: the JVM died, Py4J says so in many ways
+        return False
+
+
+def _start(settings: Mapping[str, str]) -> SparkSession:
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run what the driver runs
+    builder = SparkSession.builder.config(_OURS, "true")
+    for key, value in settings.items():
+        builder = builder.config(key, value)
+    try:
+        return builder.getOrCreate()
+    except (PySparkException, OSError, RuntimeError) as error:
+        hint = "packages come from Maven Central: is it reachable?" if "spark.jars.packages" in settings else None
+        raise EngineError("E_ENGINE", "Spark did not start", hint=hint,
+                          notes=[str(error).partition("\n")[0]]) from error  # fmt: skip
+
+
+def stop_own() -> None:
+    """End the local session that was started here, and its JVM; nothing where there is none."""
+    from pyspark import SparkContext
+
+    context = SparkContext._active_spark_context
+    if context is not None and context.getConf().get(_OURS) is not None:
+        _stop(context)
+
+
+def _stop(context: SparkContext) -> None:
+    """Stop the session and its JVM: packages are only looked up by a new one."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    gateway = SparkContext._gateway
+    with suppress(Exception):  # boundary: a JVM that died cannot be asked to stop
+        SparkSession.builder.getOrCreate().stop()
+    with suppress(Exception):
+        context.stop()
+    if gateway is not None:
+        with suppress(Exception):
+            gateway.shutdown()
+        process = getattr(gateway, "proc", None)
+        if process is not None:
+            process.stdin.close()
+            process.wait(timeout=30)
+    SparkContext._gateway = SparkContext._jvm = None
+    SparkContext._active_spark_context = None

@@ -1,0 +1,108 @@
+"""Rows to files: Spark writes Parquet into a folder of its own, and the files are moved to where the target says.
+
+Spark names files itself, and writes an empty text and a null partition into one folder. So partition values are written
+as marked texts, and a file gets its name and folder when it is moved; until then nothing of it is in the table's sight.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
+
+from mlplatform.engines.base import Projection, WriteTarget, Written
+from mlplatform.engines.export import export
+from mlplatform.engines.footers import rows_and_stats
+from mlplatform.engines.spark.spark_types import check_types, to_spark_type
+from mlplatform.errors import repr_name
+from mlplatform.limits import Limits
+from mlplatform.tables.orphans import staging_folder
+from mlplatform.tables.requests import WrittenFile
+from mlplatform.types import Schema, parse_type
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_KEY = "mlp_partition_"
+_MARK = "="
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+
+
+def write(frame: DataFrame, target: WriteTarget, limits: Limits) -> Written:
+    """Write a frame as the target says.
+
+    Raises: InternalError when a column is not of its type; what Spark raises; SinkError, OSError of moving the files.
+    """
+    rows = frame.select(*(_value(item) for item in target.columns))
+    schema = Schema.of((item.name, parse_type(item.type)) for item in target.columns)
+    check_types(rows, schema, f"output {repr_name(target.sink)}")
+    if target.single_file is not None:
+        return _export(rows, target, limits)
+    staged = staging_folder(target.folder, target.file_stem)
+    try:
+        _write_parquet(rows, target, staged)
+        files = tuple(
+            moved for file in sorted(staged.rglob("*.parquet")) if (moved := _moved(file, staged, target)) is not None
+        )
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return Written(files, sum(file.rows for file in files), sum(file.size_bytes for file in files))
+
+
+def _value(item: Projection) -> Column:
+    from pyspark.sql import functions as F  # as everybody writes it
+
+    value = F.lit(None) if item.source is None else F.col(_quoted(item.source))
+    return value.cast(to_spark_type(parse_type(item.type))).alias(item.name)
+
+
+def _write_parquet(rows: DataFrame, target: WriteTarget, staged: Path) -> None:
+    from pyspark.sql import functions as F  # as everybody writes it
+
+    keys = [f"{_KEY}{position}" for position in range(len(target.partition_by))]
+    for key, name in zip(keys, target.partition_by, strict=True):
+        rows = rows.withColumn(key, F.concat(F.lit(_MARK), F.col(_quoted(name)).cast("string")))
+    if keys:  # all rows of a partition together, cut where they are many: else every task writes a file of each
+        rows = rows.drop(*target.partition_by).hint("rebalance", *(F.col(key) for key in keys))
+    rows.write.partitionBy(*keys).option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").parquet(
+        str(staged.absolute())
+    )
+
+
+def _moved(file: Path, staged: Path, target: WriteTarget) -> WrittenFile | None:
+    """The file under its own name in the target's folder; None where it has no rows."""
+    rows, stats = rows_and_stats(file)
+    if rows == 0:
+        return None
+    values = [_partition_text(folder) for folder in file.relative_to(staged).parts[:-1]]
+    partition = tuple(zip(target.partition_by, values, strict=True))
+    place = Path(*(_folder(name, value) for name, value in partition), f"{target.file_stem}-{uuid.uuid4()}.parquet")
+    final = target.folder / place
+    final.parent.mkdir(parents=True, exist_ok=True)
+    file.replace(final)
+    return WrittenFile(str(place), final.stat().st_size, rows, partition, stats)
+
+
+def _partition_text(folder: str) -> str | None:
+    text = unquote(folder.partition("=")[2])
+    return None if text == _NULL else text.removeprefix(_MARK)
+
+
+def _folder(name: str, value: str | None) -> str:
+    """The folder as the embedded engine names it."""
+    return f"{quote(name, safe='')}={_NULL if value is None else quote(value, safe='')}"
+
+
+def _export(rows: DataFrame, target: WriteTarget, limits: Limits) -> Written:
+    staged = limits.temp_folder / "staged" / target.sink.replace("/", "_")
+    try:
+        rows.write.option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").parquet(str(staged.absolute()))
+        return export(sorted(staged.glob("*.parquet")), target, limits)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _quoted(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
