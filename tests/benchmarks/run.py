@@ -12,14 +12,17 @@ from dataclasses import replace
 from functools import partial
 
 from chain import measure_chain
+from groups import measure_groups
 from measure import REPOSITORY
 from merge import measure_merge
 from report import Part, markdown, write
+from scaling import measure_scaling
+from spark import measure_spark
 from tpch import measure_tpch
 from tpch22 import measure_tpch22
 from validate import measure_validate
 
-_NAMES = ("validate", "chain", "merge", "tpch", "tpch22")
+_NAMES = ("validate", "chain", "merge", "tpch", "tpch22", "groups", "spark", "scaling")
 
 
 def main() -> None:
@@ -34,14 +37,20 @@ def main() -> None:
 
 
 def _sections(names: tuple[str, ...] | list[str], scales: list[float], runs: int) -> Iterator[Part]:
-    measures = {"validate": measure_validate, "chain": measure_chain, "merge": measure_merge}
+    once: dict[str, Callable[[], Part]] = {
+        "validate": partial(measure_validate, runs), "chain": partial(measure_chain, runs),
+        "merge": partial(measure_merge, runs), "groups": partial(measure_groups, runs),
+        "scaling": partial(measure_scaling, max(scales)),
+    }  # fmt: skip
+    by_scale: dict[str, Callable[[float], Part]] = {
+        "tpch": lambda scale: measure_tpch(scale, runs), "tpch22": measure_tpch22,
+        "spark": lambda scale: measure_spark(scale, runs),
+    }  # fmt: skip
     for name in names:
-        if name in measures:
-            yield _under_load(partial(measures[name], runs))
-        for scale in scales if name == "tpch" else []:
-            yield _under_load(partial(measure_tpch, scale, runs))
-        for scale in scales if name == "tpch22" else []:
-            yield _under_load(partial(measure_tpch22, scale))
+        if name in once:
+            yield _under_load(once[name])
+        for scale in scales if name in by_scale else []:
+            yield _under_load(partial(by_scale[name], scale))
 
 
 def _under_load(measure: Callable[[], Part]) -> Part:
