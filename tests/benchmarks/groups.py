@@ -1,7 +1,7 @@
-"""Six million rows by a key of 800,000 values, on Beam's DirectRunner: ours beside Beam YAML, which gets a tenth of them.
+"""Six million rows by a key of 800,000 values on Beam's DirectRunner: ours beside Beam YAML, which gets a tenth.
 
-Beam YAML cannot write the result of a Combine to Parquet unless a mapping names every type again, and takes no decimals:
-the rows have doubles. It is fastest on one process; two workers took half as long again, and its SQL needs a JVM.
+Beam YAML takes no decimals, so the rows have doubles; and it writes the result of a Combine to Parquet only when a
+mapping names every type again. It is fastest in one process: two workers took half as long again; its SQL needs a JVM.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def measure_groups(runs: int) -> Section:
     limit = by_yaml.median_s * 10 / FASTER
     return Section(
         title="Beam: a group-by of six million rows",
-        about="800,000 groups, a count, two sums and a mean of doubles, written to Parquet (ours to a Delta table), on the "
-        "DirectRunner, start included. Beam YAML gets a tenth of the rows, by 80,000 groups; of these both write the same "
-        "rows.",
+        about="800,000 groups, a count, two sums and a mean of doubles, written to Parquet (ours to a Delta table), on "
+        "the DirectRunner, start included. Beam YAML gets a tenth of the rows, with 80,000 groups; of these both write "
+        "the same rows.",
         ours=[(measured, Target(limit, f"{FASTER} × the peer's rows a second"))],
         peer=by_yaml,
         repeat="make bench BENCH='--only groups'",

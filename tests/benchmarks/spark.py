@@ -29,9 +29,9 @@ def measure_spark(scale: float, runs: int) -> Section:
     target = Target(SLOWER * by_hand.median_s, f"{SLOWER} × peer")
     return Section(
         title=f"Spark: TPC-H, scale {scale:g}",
-        about=f"Q3 without its limit, and lineitem ({6 * scale:g} million rows) by part and supplier, on `local[2]`, the "
-        "start of the JVM included. All wrote the same rows and types. `mlp render` makes the Spark job where there is no "
-        "Java.",
+        about=f"Q3 without its limit, and lineitem ({6 * scale:g} million rows) by part and supplier, on `local[2]`, "
+        "the start of the JVM included. All wrote the same rows and types. `mlp render` makes the Spark job where there "
+        "is no Java.",
         ours=[(datasets, target), (exported, target), (rendered, Target())],
         peer=by_hand,
         repeat=f"make bench BENCH='--only spark --scale {scale:g}'",

@@ -24,7 +24,8 @@ spark.sql("""
 """).write.parquet(f"{out}/q3.parquet")
 spark.sql("""
     SELECT l_partkey, l_suppkey, count(*) AS n, CAST(sum(l_quantity) AS DECIMAL(38, 2)) AS quantity,
-           CAST(sum(l_extendedprice) AS DECIMAL(38, 2)) AS price, CAST(sum(l_discount) AS DOUBLE) / count(l_discount) AS discount
+           CAST(sum(l_extendedprice) AS DECIMAL(38, 2)) AS price,
+           CAST(sum(l_discount) AS DOUBLE) / count(l_discount) AS discount
     FROM lineitem GROUP BY l_partkey, l_suppkey
 """).write.parquet(f"{out}/parts.parquet")
 spark.stop()
