@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from mlplatform.engines.spark.java import check_java
 from mlplatform.engines.spark.settings import DELTA_EXTENSION, REQUIRED, own_settings, text
@@ -19,7 +20,7 @@ from mlplatform.errors import EngineError, UsageError
 from mlplatform.limits import Limits
 
 if TYPE_CHECKING:
-    from pyspark import SparkContext
+    from pyspark import SparkConf, SparkContext
     from pyspark.sql import SparkSession
 
 _OURS = "spark.mlplatform.started"
@@ -154,19 +155,34 @@ def _is_alive(context: SparkContext) -> bool:
 
 
 def _start(settings: Mapping[str, str]) -> SparkSession:
+    """A local session, and its JVM, which writes its warnings to a file and not over the user's screen."""
+    from py4j.protocol import Py4JError
+    from pyspark import SparkConf, SparkContext
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run what the driver runs
-    builder = SparkSession.builder.config(_OURS, "true")
-    for key, value in settings.items():
-        builder = builder.config(key, value)
-    try:
-        return builder.getOrCreate()
-    except (PySparkException, OSError, RuntimeError) as error:
-        hint = "packages come from Maven Central: is it reachable?" if "spark.jars.packages" in settings else None
-        raise EngineError("E_ENGINE", "Spark did not start", hint=hint,
-                          notes=[str(error).partition("\n")[0]]) from error  # fmt: skip
+    conf = SparkConf(loadDefaults=False).setAll([*settings.items(), (_OURS, "true")])
+    with tempfile.TemporaryFile(prefix="mlp-spark-") as log:
+        try:
+            SparkContext._ensure_initialized(gateway=_gateway(conf, log), conf=conf)
+            return SparkSession.builder.config(conf=conf).getOrCreate()
+        except (PySparkException, Py4JError, OSError, RuntimeError) as error:
+            log.seek(0)
+            raise _not_started(settings, error, log.read().decode(errors="replace")) from error
+
+
+def _gateway(conf: SparkConf, log: IO[bytes]) -> Any:  # Any: Py4J has no types
+    from pyspark.java_gateway import launch_gateway
+
+    return launch_gateway(conf, {"stderr": log})  # type: ignore[no-untyped-call]  # PySpark's own
+
+
+def _not_started(settings: Mapping[str, str], error: Exception, log: str) -> EngineError:
+    """Why Spark did not start: what its JVM said last counts more than what PySpark made of it."""
+    said = [line for line in log.splitlines() if "Exception" in line or "rror:" in line or "FAILED" in line]
+    hint = "packages come from Maven Central: is it reachable?" if "spark.jars.packages" in settings else None
+    return EngineError("E_ENGINE", "Spark did not start", hint=hint, notes=said[-2:] or [str(error).split("\n")[0]])
 
 
 def stop_own() -> None:
