@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
+import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import mlplatform
+from mlplatform.engines.modules import ShadowedModuleError, import_beside
 from mlplatform.errors import PlatformError, UserCodeError, did_you_mean, repr_name
 from mlplatform.plan.nodes import Function
 from mlplatform.types import from_arrow, to_arrow_schema
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Batches = Iterator["pa.RecordBatch"]
+
+# Folders whose lines are not the user's; a user's own folder may well be named like one of them.
+_PACKAGE, _IMPORTLIB = (str(Path(file).parent) + os.sep for file in (mlplatform.__file__, importlib.__file__))
 
 
 def load_function(node: Function) -> Callable[..., Any]:  # Any: the user's own signature
@@ -46,19 +52,14 @@ def load_function(node: Function) -> Callable[..., Any]:  # Any: the user's own 
 
 
 def _import(name: str, node: Function) -> ModuleType:
-    added = node.folder not in sys.path
-    if added:
-        sys.path.insert(0, node.folder)
     try:
-        return importlib.import_module(name)
+        return import_beside(name, node.folder)
     except (Exception, SystemExit) as error:  # boundary: the user's module
-        why = f"{type(error).__name__}: {error}"
+        shadowed = isinstance(error, ShadowedModuleError)
+        why = str(error) if shadowed else f"{type(error).__name__}: {error}"
+        hint = "give the file another name" if shadowed else "put it beside the spec, or install it"
         raise UserCodeError("E_FUNCTION", f"module {repr_name(name)} cannot be imported: {why}",
-                            at=node.function.at, hint="put it beside the spec, or install it",
-                            notes=_user_frames(error)) from error  # fmt: skip
-    finally:
-        if added:
-            sys.path.remove(node.folder)
+                            at=node.function.at, hint=hint, notes=_user_frames(error)) from error  # fmt: skip
 
 
 def apply(node: Function, function: Callable[..., Any], batches: Batches) -> Batches:
@@ -134,7 +135,9 @@ def _conformed(result: Any, schema: pa.Schema, node: Function) -> Batches:  # An
         raise _wrong(node, f"returned {type(result).__name__}, not a RecordBatch")
     for batch in result:
         if not isinstance(batch, pa.RecordBatch | pa.Table):
-            raise _wrong(node, f"returned {type(batch).__name__}, not a RecordBatch")
+            # A frame of pandas is iterable too, and gives the names of its columns.
+            odd = batch if isinstance(result, list | tuple | Iterator) else result
+            raise _wrong(node, f"returned {type(odd).__name__}, not a RecordBatch")
         for part in batch.to_batches() if isinstance(batch, pa.Table) else [batch]:
             yield _cast(part, schema, node)
 
@@ -162,12 +165,12 @@ def _bridge(array: pa.Array, field: pa.Field, node: Function) -> pa.Array:
     import pyarrow as pa
 
     if not (pa.types.is_null(array.type) or _is_same(array.type, field, node)):
-        raise _wrong(node, f"returned column {repr_name(field.name)} as {array.type}, declared {field.type}")
+        raise _wrong(node, f"returned column {repr_name(field.name)} as {array.type}, declared {_declared(field)}")
     try:
         return array.cast(field.type)
     except pa.ArrowInvalid as error:
         raise _wrong(
-            node, f"returned column {repr_name(field.name)} that does not fit {field.type}: {error}"
+            node, f"returned column {repr_name(field.name)} that does not fit {_declared(field)}: {error}"
         ) from error
 
 
@@ -176,7 +179,13 @@ def _is_same(kind: pa.DataType, field: pa.Field, node: Function) -> bool:
     try:
         return from_arrow(kind) == from_arrow(field.type)
     except PlatformError as error:
-        raise _wrong(node, f"returned column {repr_name(field.name)} as {kind}, declared {field.type}") from error
+        raise _wrong(node, f"returned column {repr_name(field.name)} as {kind}, declared {_declared(field)}") from error
+
+
+def _declared(field: pa.Field) -> str:
+    """The spec's word for a type and, where Arrow has another, that one too."""
+    word = str(from_arrow(field.type))
+    return word if word == str(field.type) else f"{word} (in Arrow: {field.type})"
 
 
 def _wrong(node: Function, what: str) -> UserCodeError:
@@ -191,5 +200,5 @@ def _wrong(node: Function, what: str) -> UserCodeError:
 def _user_frames(error: BaseException) -> list[str]:
     """The lines of the user's code on the way to an error, innermost last."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "mlplatform" not in frame.filename and "importlib" not in frame.filename]
-    return [f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in ours[-3:]]
+    theirs = [frame for frame in frames if not frame.filename.startswith((_PACKAGE, _IMPORTLIB, "<frozen"))]
+    return [f"{frame.filename}:{frame.lineno} in {frame.name}: {frame.line}" for frame in theirs[-3:]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -106,6 +107,11 @@ def test_encodings_of_one_type_are_bridged() -> None:
         (pa.RecordBatch.from_pydict({"k": ["x"], "s": ["a"]}), 'column "k" as string'),
         (7, "int, not a RecordBatch"),
         (["text"], "str, not a RecordBatch"),
+        ({"k": [1], "s": ["a"]}, "dict, not a RecordBatch"),  # iterable, like a frame of pandas
+        (
+            pa.RecordBatch.from_pydict({"k": [1.5], "s": ["a"]}),
+            'column "k" as double, declared bigint (in Arrow: int64)',
+        ),
     ],
 )
 def test_other_than_declared(result: Any, says: str) -> None:
@@ -122,6 +128,16 @@ def test_an_exception_names_its_line() -> None:
     with pytest.raises(UserCodeError, match="ZeroDivisionError: boom") as raised:
         rows(broken, batch(1))
     assert any("broken" in note for note in raised.value.notes)
+
+
+def test_lines_of_a_folder_named_like_the_package(tmp_path: Path) -> None:
+    folder = tmp_path / "mlplatform"
+    folder.mkdir()
+    (folder / "mlp_named.py").write_text("def broken(given):\n    raise ValueError('boom')\n", "utf-8")
+    node = Function("step", Located("mlp_named:broken", AT), "t", NODE.schema, str(folder), AT)
+    with pytest.raises(UserCodeError, match="ValueError: boom") as raised:
+        list(apply(node, load_function(node), iter([batch(1)])))
+    assert raised.value.notes == (f"{folder}/mlp_named.py:2 in broken: raise ValueError('boom')",)
 
 
 def test_a_module_that_is_not_there() -> None:
