@@ -16,9 +16,9 @@ Rows = list[dict[str, Any]]
 class Runs:
     """Writes specs and inputs into a folder and runs them there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, engine: str = "{}") -> None:
         self.folder = folder
-        (folder / "mlplatform.yaml").write_text("warehouse: warehouse\n", encoding="utf-8")
+        (folder / "mlplatform.yaml").write_text(f"warehouse: warehouse\nengine: {engine}\n", encoding="utf-8")
         self.workspace = Workspace(folder, env={})
 
     def csv(self, name: str, text: str) -> None:

@@ -46,7 +46,8 @@ class Kernel:
         self._open.close()
 
     def gather(self, table: InputTable) -> Gathered:
-        """Where the rows of an input are collected; known to SQL after its `done`."""
+        """Where the rows of an input are collected; known to SQL after its `done`, in place of what had its name."""
+        self.forget(table.name)
         return Gathered(self, table)
 
     def give(self, table: InputTable, rows: Sequence[pa.Table]) -> None:
