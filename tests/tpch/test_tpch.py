@@ -7,8 +7,6 @@ The published answers belong to another generator than the one at hand: numbers,
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,26 +31,13 @@ PlanOn = Callable[[str], Plan]
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A workspace beside the tables at scale 0.01."""
-    folder = tmp_path_factory.mktemp("tpch")
-    generator = Path(sys.executable).with_name("tpchgen-cli")
-    subprocess.run(
-        [generator, "parquet", "--scale-factor", "0.01", "--parts", "2", "--quiet", "--output-dir", folder / "data"],
-        check=True,
-    )
-    return Workspace(folder, env={"MLP_WAREHOUSE": str(folder / "warehouse"), "MLP_ENGINE_DUCKDB_THREADS": "2"})
-
-
-@pytest.fixture(scope="module")
-def plan_on(workspace: Workspace) -> PlanOn:
+def plan_on(workspace: Workspace, tables: Path) -> PlanOn:
     """The plan of all queries on an engine, made once for each."""
     plans: dict[str, Plan] = {}
 
     def plan(engine: str) -> Plan:
         if engine not in plans:
-            data = Path(workspace.warehouse).with_name("data")
-            plans[engine] = workspace.plan(SPEC, engine=engine, data=str(data))
+            plans[engine] = workspace.plan(SPEC, engine=engine, data=str(tables))
         return plans[engine]
 
     return plan

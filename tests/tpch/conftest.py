@@ -1,0 +1,29 @@
+"""The tables at scale 0.01, made once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mlplatform.workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of Parquet files for each table."""
+    folder = tmp_path_factory.mktemp("tables")
+    generator = Path(sys.executable).with_name("tpchgen-cli")
+    subprocess.run(
+        [generator, "parquet", "--scale-factor", "0.01", "--parts", "2", "--quiet", "--output-dir", folder], check=True
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """An empty workspace."""
+    folder = tmp_path_factory.mktemp("tpch")
+    return Workspace(folder, env={"MLP_WAREHOUSE": str(folder / "warehouse"), "MLP_ENGINE_DUCKDB_THREADS": "2"})
