@@ -1,4 +1,4 @@
-"""Write the pages that follow from the code: docs/errors.md and docs/reference.md.
+"""Write the pages that follow from the code: docs/errors.md, docs/reference.md and docs/engines.md.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits with 1 when one is not current
@@ -18,6 +18,10 @@ import mlplatform.codes
 from connectors.registry import OptionClasses, connectors
 from mlplatform.cli.main import main
 from mlplatform.codes import CODES
+from mlplatform.conformance.case import load_cases
+from mlplatform.conformance.features import support
+from mlplatform.conformance.gaps import load_gaps
+from mlplatform.engines.table import ENGINES
 from mlplatform.plan.portable import FORBIDDEN
 from mlplatform.spec.model import (
     OPERATORS,
@@ -41,7 +45,11 @@ MADE = "<!-- Made by docs/generate.py; do not edit. -->"
 
 def pages() -> dict[Path, str]:
     """Path → text of every generated page."""
-    return {FOLDER / "errors.md": errors_page(), FOLDER / "reference.md": reference_page()}
+    return {
+        FOLDER / "errors.md": errors_page(),
+        FOLDER / "reference.md": reference_page(),
+        FOLDER / "engines.md": engines_page(),
+    }
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
@@ -186,6 +194,37 @@ def _forbidden() -> list[str]:
         reasons.setdefault(reason, []).append(name)
     lines = ["", "## Functions that no expression may use", ""]
     return lines + [f"- {', '.join(f'`{name}`' for name in names)}: {reason}." for reason, names in reasons.items()]
+
+
+# --- engines ---------------------------------------------------------------------------------------------------------
+
+
+def engines_page() -> str:
+    """What each engine passes, from the conformance cases and their gaps."""
+    cases = load_cases()
+    gaps = load_gaps(cases)
+    lines = [
+        MADE, "", "# Engines", "",
+        "What each engine passes of the conformance cases (`mlplatform/conformance/cases`): rows and types, with the",
+        "inputs whole, and shuffled and split. A number says how many cases of a feature pass; the others are among the",
+        "gaps below. On your engine, with your options:", "",
+        "```", "python -m mlplatform.conformance --engine NAME [--option NAME=VALUE]… [--case PATTERN]…", "```",
+    ]  # fmt: skip
+    for group, rows in support(cases, gaps, ENGINES).items():
+        body = [(f"`{feature}`", *(_support(*cells[name]) for name in ENGINES)) for feature, cells in rows.items()]
+        lines += ["", f"## {group[0].upper()}{group[1:]}", "", *_table((group, *ENGINES), body)]
+    lines += ["", "## Gaps", ""]
+    if not gaps:
+        lines.append("None.")
+        return "\n".join(lines) + "\n"
+    body = [(gap.engine, _cell(gap.case), gap.kind, f"`{gap.code}`", _cell(f"{gap.why} {gap.link or ''}".strip()))
+            for gap in gaps.values()]  # fmt: skip
+    lines += _table(("engine", "case", "kind", "fails with", "why"), body)
+    return "\n".join(lines) + "\n"
+
+
+def _support(passed: int, of: int) -> str:
+    return "yes" if passed == of else "no" if passed == 0 else f"{passed} of {of}"
 
 
 def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.engines.base import NoWatch, Watch
-from mlplatform.engines.table import check_plan, open_engine
+from mlplatform.engines.table import AUTO, ENGINES, check_plan, open_engine
 from mlplatform.errors import PlatformError, SpecError, all_errors, raise_all
 from mlplatform.limits import Limits
 from mlplatform.plan.build import build_plan
-from mlplatform.plan.explain import explain, plan_document
 from mlplatform.plan.nodes import CheckedPlan
 from mlplatform.plan.passes import optimise
 from mlplatform.plan.passes.select_outputs import select_outputs
-from mlplatform.run.changes import Change, plan_changes
+from mlplatform.run.changes import plan_changes
 from mlplatform.run.config import Config, load_config
 from mlplatform.run.engine_choice import choose_engine, engine_limits
 from mlplatform.run.identity import new_run_id, utc_now
+from mlplatform.run.planned import Plan
 from mlplatform.run.promises import Promises
 from mlplatform.run.sources import Sources
 from mlplatform.scan import Scan
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     from mlplatform.catalog.records import RunRecord
     from mlplatform.catalog.store import Catalog
     from mlplatform.run.dataset import Dataset
+    from mlplatform.run.estimates import EngineEstimate
     from mlplatform.run.lineage import Lineage
     from mlplatform.run.query import Result
     from mlplatform.run.report import RunReport
@@ -50,32 +49,6 @@ if TYPE_CHECKING:
     from mlplatform.run.verify import Verification
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A spec, typed and priced: what it reads, what each step gives, what would change. Prints as a tree."""
-
-    checked: CheckedPlan
-    changes: tuple[Change, ...] = ()
-    values: Values | None = None
-    spec: Spec | None = None
-    run_id: str = ""
-
-    def __str__(self) -> str:
-        return self._redacted(explain(self.checked, {change.sink.name: change.lines() for change in self.changes}))
-
-    def _repr_html_(self) -> str:
-        return f"<pre style='line-height:1.3'>{escape(str(self))}</pre>"
-
-    def as_dict(self) -> dict[str, Any]:  # Any: JSON
-        """The document that `mlp plan --json` prints."""
-        document = plan_document(self.checked, {change.sink.name: change.as_dict() for change in self.changes})
-        redacted: dict[str, Any] = json.loads(self._redacted(json.dumps(document, default=str)))  # Any: JSON
-        return redacted
-
-    def _redacted(self, text: str) -> str:
-        return self.values.redact(text) if self.values is not None else text
 
 
 class Workspace:
@@ -301,8 +274,29 @@ class Workspace:
         sources = Sources(self.warehouse, folder, values, promises, is_dry, given)
         checked, found = build_plan(spec, values, sources.open, engine=engine, needed=needed)
         raise_all([_redacted(error, values) for error in [*errors, *found]])
+        if engine == AUTO:
+            name, why = self._choice(checked, spec)
+            return Plan(replace(checked, engine=name), values=values, spec=spec, run_id=run_id, choice=why)
         raise_all([_redacted(error, values) for error in check_plan(checked)])
         return Plan(checked, values=values, spec=spec, run_id=run_id)
+
+    def _choice(self, checked: CheckedPlan, spec: Spec) -> tuple[str, str]:
+        from mlplatform.run.estimates import choose, estimate
+
+        limits = self._limits_by_engine(spec)
+        return choose(estimate(optimise(checked), limits), limits)
+
+    def compare_engines(self, plan: Plan) -> list[EngineEstimate]:
+        """What a plan would be on each engine: whether it can run there, stages, memory and an estimate of its time."""
+        from mlplatform.run.estimates import estimate
+
+        if plan.spec is None:
+            raise SpecError("E_INTERNAL", "a plan to compare is made by Workspace.plan")
+        return estimate(plan.checked, self._limits_by_engine(plan.spec))
+
+    def _limits_by_engine(self, spec: Spec) -> dict[str, Limits]:
+        limits = self.limits(self._temp_folder)
+        return {name: engine_limits(spec, name, limits, self.config.options) for name in ENGINES}
 
     def _with_changes(self, plan: Plan, path: Path, select: Sequence[str], full_refresh: bool) -> Plan:
         checked = optimise(select_outputs(plan.checked, select))

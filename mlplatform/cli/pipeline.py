@@ -67,21 +67,25 @@ def _print_validation(found: dict[str, list[PlatformError]], as_json: bool) -> N
 @engine_option
 @click.option("--select", multiple=True, metavar="STEP|OUTPUT", help="Only these outputs, or those of these steps.")
 @click.option("--full-refresh", is_flag=True, help="As if the outputs' tables were empty.")
+@click.option("--compare-engines", is_flag=True, help="What the plan would be on each engine, with estimates.")
 @json_option
 @click.pass_obj
 @guarded
 def plan_command(
     session: Session, spec: Path, params: tuple[str, ...], engine: str | None, select: tuple[str, ...],
-    full_refresh: bool, as_json: bool,
+    full_refresh: bool, compare_engines: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show typed steps, what would be read, and what would change."""
-    plan = session.workspace(spec).plan(
-        spec, engine=engine, select=select, full_refresh=full_refresh, params=parameters(params)
-    )
+    workspace = session.workspace(spec)
+    plan = workspace.plan(spec, engine=engine, select=select, full_refresh=full_refresh, params=parameters(params))
+    estimates = workspace.compare_engines(plan) if compare_engines else []
     if as_json:
-        print_json(plan.as_dict())
-    else:
-        click.echo(str(plan))
+        engines = {"engines": [one.as_dict() for one in estimates]} if compare_engines else {}
+        print_json({**plan.as_dict(), **engines})
+        return
+    click.echo(str(plan))
+    if compare_engines:
+        click.echo("\n".join(["engines", *(line for one in estimates for line in one.lines())]))
 
 
 @click.command("run")

@@ -20,11 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """Facts about an engine that shared code may ask for."""
+    """Facts about an engine that shared code may ask for.
+
+    Attributes:
+        start_s: seconds before it touches a row; with `bytes_per_s`, the Parquet bytes that one thread then works
+            through in a second, measured on the machine of docs/benchmarks.md and good for estimates only.
+    """
 
     name: str
     is_distributed: bool
     needs: str = ""
+    start_s: float = 0.0
+    bytes_per_s: int = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)

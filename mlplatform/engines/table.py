@@ -23,6 +23,7 @@ class Entry:
         check: `module:function` from a plan to what of it the engine cannot run; it loads no engine. None = runs all.
         package: the package that it needs beyond the base install, and `extra`, which brings it.
         takes: whether an option that is not ours is one of the engine's own, by its name's start; None = it has none.
+        stages: `module:function` from a plan to the number of stages that it runs in; it loads no engine.
     """
 
     engine: str
@@ -30,12 +31,16 @@ class Entry:
     package: str | None = None
     extra: str | None = None
     takes: str | None = None
+    stages: str | None = None
 
 
 ENGINES: dict[str, Entry] = {
-    "duckdb": Entry("mlplatform.engines.duckdb.engine:DuckDBEngine"),
+    "duckdb": Entry(
+        "mlplatform.engines.duckdb.engine:DuckDBEngine", stages="mlplatform.engines.stage_counts:statements"
+    ),
 }
-PLANNED = ("beam", "spark", "auto")
+PLANNED = ("beam", "spark")
+AUTO = "auto"
 OPTIONS = ("memory_limit", "threads", "temp_directory")
 
 
@@ -60,6 +65,12 @@ def check_plan(plan: CheckedPlan) -> list[PlatformError]:
     return list(_load(check)(plan)) if check is not None else []
 
 
+def count_stages(plan: CheckedPlan) -> int | None:
+    """In how many stages the plan's engine runs it; None where the engine does not tell."""
+    stages = ENGINES[plan.engine].stages
+    return int(_load(stages)(plan)) if stages is not None else None
+
+
 def check_engine(name: str) -> None:
     """Raise unless there is an engine of that name."""
     if name in ENGINES:
@@ -68,7 +79,8 @@ def check_engine(name: str) -> None:
         raise UsageError(
             "E_NOT_SUPPORTED", f'engine "{name}" is not supported yet', hint=f"engines: {', '.join(ENGINES)}"
         )
-    raise UsageError("E_ENGINE_UNKNOWN", f'there is no engine "{name}"', hint=did_you_mean(name, [*ENGINES, *PLANNED]),
+    raise UsageError("E_ENGINE_UNKNOWN", f'there is no engine "{name}"',
+                     hint=did_you_mean(name, [*ENGINES, *PLANNED, AUTO]),
                      notes=[f"engines: {', '.join(ENGINES)}"])  # fmt: skip
 
 

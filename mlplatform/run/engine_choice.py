@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlplatform.engines.table import ENGINES, OPTIONS, check_engine, is_option
+from mlplatform.engines.table import AUTO, ENGINES, OPTIONS, check_engine, is_option
 from mlplatform.errors import PlatformError, SpecError, did_you_mean, repr_name
 from mlplatform.limits import Limits
 from mlplatform.spec.durations import parse_size
@@ -18,10 +18,13 @@ from mlplatform.spec.model import Spec
 def choose_engine(spec: Spec, asked: str | None, default: str) -> tuple[str, list[PlatformError]]:
     """The engine's name (the command's, else the spec's, else the workspace's), and what is wrong with the choice.
 
+    `auto` stays `auto`: only a plan tells what it needs (`estimates.choose`).
     With an error the name is that of an engine which can still type the plan.
     """
     errors = [error for name in spec.engine.options for error in _option_errors(spec, name)]
     name = asked or (str(spec.engine.default) if spec.engine.default is not None else default)
+    if name == AUTO:
+        return name, errors
     try:
         check_engine(name)
     except PlatformError as error:

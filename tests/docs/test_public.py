@@ -47,9 +47,9 @@ def test_every_error_class_is_public() -> None:
 def test_public_methods_of_the_workspace_are_pinned() -> None:
     public = sorted(name for name in vars(Workspace) if not name.startswith("_"))
     assert public == [
-        "build", "catalog", "clear_scratch", "dataset", "journal", "limits", "lineage", "plan", "preview",
-        "preview_planned", "read", "render", "run", "run_planned", "sql", "test", "validate", "warehouse",
-        "with_changes", "within",
+        "again", "build", "catalog", "clear_scratch", "compare_engines", "dataset", "journal", "limits", "lineage",
+        "plan", "preview", "preview_planned", "read", "render", "run", "run_planned", "sql", "stage_planned", "test",
+        "validate", "verify", "warehouse", "with_changes", "within",
     ]  # fmt: skip
 
 
@@ -92,5 +92,5 @@ def test_every_code_is_described_and_raised() -> None:
 
 def test_generated_pages_are_current() -> None:
     pages = runpy.run_path(str(ROOT / "docs/generate.py"))["pages"]()
-    assert len(pages) == 2
+    assert len(pages) == 3
     assert [path.name for path, text in pages.items() if path.read_text(encoding="utf-8") != text] == [], "make docs"

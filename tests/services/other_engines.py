@@ -7,15 +7,23 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from mlplatform.engines.base import EngineReport, Watch, WriteTarget
+from mlplatform.engines.base import Capabilities, EngineReport, Watch, WriteTarget
 from mlplatform.engines.duckdb.engine import DuckDBEngine
 from mlplatform.engines.table import Entry
+from mlplatform.errors import PlanError, PlatformError
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Query
 
 
 class Twin(DuckDBEngine):
     """The same engine under another name."""
+
+
+class Far(DuckDBEngine):
+    """An engine that says it has machines of its own, and is slow to start."""
+
+    def capabilities(self) -> Capabilities:
+        return Capabilities("far", is_distributed=True, start_s=50, bytes_per_s=500_000_000)
 
 
 class Faulty(DuckDBEngine):
@@ -35,7 +43,13 @@ def _without_ones(node: Query) -> Query:
     return replace(node, tree=exp.select("*").from_(node.tree.subquery("all_rows")).where(kept))
 
 
+def refuse(plan: CheckedPlan) -> list[PlatformError]:
+    """A check that every plan fails."""
+    return [PlanError("E_NOT_SUPPORTED", f"pipeline {plan.pipeline} cannot be run")]
+
+
 ENTRIES = {
     "twin": Entry("tests.services.other_engines:Twin"),
+    "far": Entry("tests.services.other_engines:Far", takes="far."),
     "faulty": Entry("tests.services.other_engines:Faulty"),
 }

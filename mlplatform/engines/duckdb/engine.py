@@ -38,7 +38,7 @@ class DuckDBEngine:
 
     def capabilities(self) -> Capabilities:
         """Runs on one machine; needs nothing but the base install."""
-        return Capabilities("duckdb", is_distributed=False)
+        return Capabilities("duckdb", is_distributed=False, start_s=0.3, bytes_per_s=150_000_000)
 
     def run(self, plan: CheckedPlan, targets: Sequence[WriteTarget], limits: Limits, watch: Watch) -> EngineReport:
         """Write every target; see the port."""
