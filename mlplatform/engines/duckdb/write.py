@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlglot import exp
 
-from mlplatform.engines.base import WriteTarget, Written
+from mlplatform.engines.base import Projection, WriteTarget, Written
+from mlplatform.engines.duckdb.json_numbers import json_number
 from mlplatform.tables.commit import written_files
 from mlplatform.types import parse_type, quoted, to_duckdb
 
@@ -18,16 +19,17 @@ FILE_SIZE = "512MB"
 
 def copy_statement(rows: exp.Query, target: WriteTarget) -> str:
     """COPY with the target's columns in order, each in the type that the table has."""
-    select = exp.select(*(_value(item.source, item.type, item.name) for item in target.columns))
+    select = exp.select(*(_value(item, target.format == "json") for item in target.columns))
     query = select.from_(rows.subquery("rows", copy=False)).sql("duckdb")
     place = target.single_file if target.single_file is not None else target.folder
     return f"COPY ({query}) TO {_text(str(place))} ({', '.join(_options(target))})"
 
 
-def _value(source: str | None, kind: str, name: str) -> exp.Expr:
-    target = exp.DataType.build(to_duckdb(parse_type(kind)), dialect="duckdb")
-    value: exp.Expr = exp.column(source, quoted=True) if source is not None else exp.null()
-    return exp.alias_(exp.cast(value, target), name, quoted=True)
+def _value(item: Projection, is_json: bool) -> exp.Expr:
+    kind = parse_type(item.type)
+    value: exp.Expr = exp.column(item.source, quoted=True) if item.source is not None else exp.null()
+    cast = exp.cast(value, exp.DataType.build(to_duckdb(kind), dialect="duckdb"))
+    return exp.alias_(json_number(cast, kind) if is_json else cast, item.name, quoted=True)
 
 
 def _options(target: WriteTarget) -> list[str]:
