@@ -172,10 +172,10 @@ class _Builder:
         return found
 
     def _buckets(self, stage: Compute) -> Collected:
-        """Rows by bucket. A single bucket is there also without rows."""
+        """Rows by bucket. A bucket that is the only one is there also without rows."""
         parts = [self._keyed(stage, place) for place, item in enumerate(stage.inputs)
                  if isinstance(item.exchange, Hash | Single)]  # fmt: skip
-        if any(isinstance(item.exchange, Single) for item in stage.inputs):
+        if not any(isinstance(item.exchange, Hash) for item in stage.inputs):
             seed = beam.Create([(0, b"")], reshuffle=False).with_output_types(Keyed)
             parts.append(self.pipeline | f"{stage.name} seed" >> seed)
         together = tuple(parts) | f"{stage.name} inputs" >> beam.Flatten() if len(parts) > 1 else parts[0]

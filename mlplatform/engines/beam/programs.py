@@ -65,4 +65,4 @@ def check_versions(wanted: tuple[tuple[str, str], ...]) -> None:
              for name, version in wanted if here.get(name) != version]  # fmt: skip
     if wrong:
         raise EngineError("E_ENGINE", "a worker has other versions than the machine that started the run", notes=wrong,
-                          hint="give workers the same packages: see docs/engines.md")  # fmt: skip
+                          hint="give workers the same packages: see docs/beam.md")  # fmt: skip
