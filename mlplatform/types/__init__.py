@@ -1,4 +1,4 @@
-"""The one type language, and its mapping to DuckDB, Arrow and Delta.
+"""The one type language, and its mapping to DuckDB, Arrow, Delta and Spark.
 
 A type is a frozen value that needs no engine to exist, so a spec is typed without loading Arrow.
 """
@@ -32,6 +32,7 @@ from mlplatform.types.kinds import (
     Struct,
     missing_column,
 )
+from mlplatform.types.spark import to_spark
 from mlplatform.types.texts import parse_type
 
 __all__ = [
@@ -70,4 +71,5 @@ __all__ = [
     "to_delta",
     "to_delta_schema",
     "to_duckdb",
+    "to_spark",
 ]

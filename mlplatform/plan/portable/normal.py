@@ -1,0 +1,99 @@
+"""The normal form of a query: stars expanded, every column with its table, every table with a name of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.expressions import apply_index_offset
+from sqlglot.optimizer.qualify import qualify
+
+from mlplatform.errors import PlanError
+from mlplatform.types import Schema
+
+_KNOWN = "int"  # the types come from DuckDB; names are all that is asked of sqlglot
+
+
+def normal(tree: exp.Query, inputs: Mapping[str, Schema]) -> exp.Query:
+    """The tree with each name resolved; a lower-case name is one name, as case never tells two apart.
+
+    Raises: PlanError E_NOT_SUPPORTED where a name cannot be resolved without running DuckDB (`COLUMNS(…)`, PIVOT, …).
+    """
+    schema: dict[str, object] = {
+        _flat(name): {column.name: _KNOWN for column in columns} for name, columns in inputs.items()
+    }
+    tree = tree.copy()
+    _flatten_names(tree, inputs)
+    _count_from_one(tree)
+    try:
+        found = qualify(tree, dialect="duckdb", schema=schema, quote_identifiers=False)
+    except SqlglotError as error:
+        first = str(error).split(". Line")[0]
+        raise PlanError("E_NOT_SUPPORTED", f"the query's names cannot be resolved: {first}",
+                        hint="name the columns one by one") from error  # fmt: skip
+    assert isinstance(found, exp.Query)
+    _make_unique(found)
+    return found
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "__")
+
+
+def _flatten_names(tree: exp.Query, inputs: Mapping[str, Schema]) -> None:
+    """An input `a.b` is one name, not a table of a schema."""
+    dotted = {name.lower() for name in inputs if "." in name}
+    for table in list(tree.find_all(exp.Table)) if dotted else ():
+        name = ".".join(part.name for part in table.parts)
+        if name.lower() in dotted:
+            if not table.alias:
+                table.set("alias", exp.TableAlias(this=exp.to_identifier(table.name, quoted=True)))
+            table.set("this", exp.to_identifier(_flat(name), quoted=True))
+            table.set("db", None)
+
+
+def _count_from_one(tree: exp.Query) -> None:
+    """Undo the parser's counting of list positions from 0, which it does only where it knows the index for a number."""
+    for bracket in list(tree.find_all(exp.Bracket)):
+        if bracket.args.get("offset") is None:
+            positions = apply_index_offset(bracket.this, bracket.expressions, 1, dialect="duckdb")
+            bracket.set("expressions", positions)
+            bracket.set("offset", 1)
+
+
+def _make_unique(tree: exp.Query) -> None:
+    """Rename the tables of inner queries where an outer one has the name: a correlated column then has one meaning."""
+    selects = list(tree.find_all(exp.Select))
+    waiting = Counter(source.alias_or_name for select in selects for source in sources_of(select))
+    taken = set(waiting)
+    for select in reversed(selects):  # the innermost come last, and are renamed first
+        for source in sources_of(select):
+            alias = source.alias_or_name
+            waiting[alias] -= 1
+            if waiting[alias] > 0:
+                taken.add(_rename(select, source, alias, taken))
+
+
+def _rename(select: exp.Select, source: exp.Expr, alias: str, taken: set[str]) -> str:
+    number = next(n for n in range(2, len(taken) + 3) if f"{alias}_{n}" not in taken)
+    fresh = f"{alias}_{number}"
+    for column in list(select.find_all(exp.Column)):
+        if column.table == alias:
+            column.set("table", exp.to_identifier(fresh))
+    source.set("alias", _renamed(source.args.get("alias"), fresh))
+    return fresh
+
+
+def _renamed(alias: exp.Expr | None, fresh: str) -> exp.TableAlias:
+    columns = alias.args.get("columns") if alias is not None else None
+    return exp.TableAlias(this=exp.to_identifier(fresh), columns=columns)
+
+
+def sources_of(select: exp.Select) -> list[exp.Expr]:
+    """What a SELECT reads from, in order."""
+    from_ = select.args.get("from_")
+    found = [from_.this] if from_ is not None else []
+    found += [join.this for join in select.args.get("joins") or ()]
+    return found + list(select.args.get("laterals") or ())
