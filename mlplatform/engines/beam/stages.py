@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from mlplatform.errors import assert_never
 from mlplatform.plan.nodes import Function
 
 
@@ -82,8 +83,9 @@ class Compute:
     """SQL over its inputs.
 
     Either one input is Forward and the rest Broadcast, or at least one is Hash and the rest are Hash or Broadcast, or
-    at least one is Single and the rest are Single or Broadcast. A stage with a Single input runs exactly once, also on
-    no rows; one with Hash inputs runs once for each of `buckets` that has rows.
+    at least one is Single and the rest are Single or Broadcast; or all are Broadcast, or there are none. A stage with a
+    Single input, or with neither Forward nor Hash inputs, runs exactly once, also on no rows; one with Hash inputs runs
+    once for each of `buckets` that has rows.
     """
 
     name: str
@@ -123,6 +125,21 @@ class Flatten:
 
 
 Stage = Read | Compute | Apply | Flatten
+
+
+def reads(stage: Stage) -> tuple[str, ...]:  # noqa: RET503  # assert_never does not return
+    """The stages whose rows a stage reads."""
+    match stage:
+        case Read():
+            return ()
+        case Compute():
+            return tuple(item.stage for item in stage.inputs)
+        case Apply():
+            return (stage.stage,)
+        case Flatten():
+            return stage.stages
+        case _:
+            assert_never(stage)
 
 
 @dataclass(frozen=True, slots=True)
