@@ -1,0 +1,81 @@
+"""Random queries over random tables: every engine gives the rows and the types of the embedded one."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlplatform.engines.table import ENGINES
+from mlplatform.run.compare_stored import compare_stored
+from mlplatform.run.staging import Staged
+from tests.properties.pipelines import Pipeline, Pipelines, examples, one_file, split_files
+from tests.properties.queries import FLAT, Step, steps, tables
+
+REFERENCE, *OTHERS = ENGINES
+
+
+def staged(pipeline: Pipeline, engine: str, names: list[str], folder: Path) -> dict[str, Staged]:
+    """The rows of steps, all in one job of the engine."""
+    plan = pipeline.workspace.plan(pipeline.path, engine=engine)
+    return pipeline.workspace.stage_planned(plan, names, folder / engine)
+
+
+def differences(expected: dict[str, Staged], actual: dict[str, Staged], queries: dict[str, Step]) -> list[str]:
+    """What differs, each with its query."""
+    found = []
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        for name, rows in expected.items():
+            other = actual[name]
+            types = [each.stored_types(connection) for each in (rows, other) if each.files]
+            difference = compare_stored(connection, other.relation(), rows.relation(), rows.schema)
+            if difference is not None or types[1:] != types[:-1]:
+                text = difference.render() if difference is not None else f"types {types}"
+                found.append(f"{queries[name]}\n{text}")
+    return found
+
+
+def compare(pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], drawn: list[Step], engine: str, seed: int) -> None:
+    left, right = inputs
+    queries = {f"q{number}": step for number, step in enumerate(drawn)}
+    sources = {"lhs": (left, split_files(seed)), "rhs": (right, one_file)}
+    pipeline = pipelines.make(sources, {**FLAT, **queries})
+    with tempfile.TemporaryDirectory() as name:
+        expected, actual = (staged(pipeline, each, list(queries), Path(name)) for each in (REFERENCE, engine))
+        found = differences(expected, actual, queries)
+    assert not found, "\n".join(found)
+
+
+QUERIES = st.lists(steps(), min_size=10, max_size=40)
+
+
+@pytest.mark.parametrize("engine", OTHERS)
+@examples(3)
+@given(st.tuples(tables(), tables(12)), QUERIES, st.integers(0, 1000))
+def test_random_queries(
+    pipelines: Pipelines, engine: str, inputs: tuple[pa.Table, pa.Table], drawn: list[Step], seed: int
+) -> None:
+    compare(pipelines, inputs, drawn, engine, seed)
+
+
+@examples(4)
+@given(st.tuples(tables(), tables(12)), QUERIES, st.integers(0, 1000))
+def test_random_queries_do_not_depend_on_files(
+    pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], drawn: list[Step], seed: int
+) -> None:
+    left, right = inputs
+    queries = {f"q{number}": step for number, step in enumerate(drawn)}
+    layouts = [(one_file, one_file), (split_files(seed), split_files(seed + 1))]
+    made = [
+        pipelines.make({"lhs": (left, first), "rhs": (right, second)}, {**FLAT, **queries}) for first, second in layouts
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        results = [staged(one, REFERENCE, list(queries), Path(name, str(n))) for n, one in enumerate(made)]
+        found = differences(results[0], results[1], queries)
+    assert not found, "\n".join(found)
