@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class BeamOptions:
 def read_options(options: Mapping[str, Any]) -> BeamOptions:  # Any: YAML
     """The options of a run.
 
-    Raises: UsageError E_VALUE, E_KEY_UNKNOWN.
+    Raises: UsageError E_VALUE for a runner that is not known; SpecError E_SIZE.
     """
     runner = str(options.get("runner", "DirectRunner"))
     if runner not in RUNNERS:
@@ -56,7 +57,7 @@ def read_options(options: Mapping[str, Any]) -> BeamOptions:  # Any: YAML
 def pipeline_options(options: BeamOptions) -> PipelineOptions:
     """Beam's own options.
 
-    Raises: UsageError E_KEY_UNKNOWN for a name that Beam does not know.
+    Raises: UsageError E_KEY_UNKNOWN for a name that Beam does not know, E_VALUE for a value that it does not take.
     """
     from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -72,6 +73,13 @@ def pipeline_options(options: BeamOptions) -> PipelineOptions:
     if options.runner != "DirectRunner":
         given["runner"] = options.runner
     made: PipelineOptions = PipelineOptions.from_dictionary(given)
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):  # Beam reads them as a command line, and leaves when one is wrong
+            made.get_all_options()
+    except SystemExit as error:
+        lines = said.getvalue().splitlines() or ["an option is wrong"]
+        raise UsageError("E_VALUE", f'engine "beam": {lines[-1].partition("error: ")[2] or lines[-1]}') from error
     return made
 
 
