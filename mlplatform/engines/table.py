@@ -38,8 +38,12 @@ ENGINES: dict[str, Entry] = {
     "duckdb": Entry(
         "mlplatform.engines.duckdb.engine:DuckDBEngine", stages="mlplatform.engines.stage_counts:statements"
     ),
-}
-PLANNED = ("beam", "spark")
+    "beam": Entry(
+        "mlplatform.engines.beam.engine:BeamEngine", package="apache_beam", extra="beam", takes="",
+        stages="mlplatform.engines.beam.counts:count_stages",
+    ),
+}  # fmt: skip
+PLANNED = ("spark",)
 AUTO = "auto"
 OPTIONS = ("memory_limit", "threads", "temp_directory")
 

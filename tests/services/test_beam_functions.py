@@ -1,0 +1,127 @@
+"""Python functions inside a Beam job: what they get, and how their faults look from outside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("apache_beam", reason="needs the extra `beam`")
+
+from mlplatform.errors import PlatformError
+from tests.services.runs import Runs
+
+SCHEMA = {"k": "int", "v": "string"}
+MODULE = """\
+import pathlib
+import pyarrow as pa
+import pyarrow.compute as pc
+
+def doubled(batch):
+    return batch.set_column(0, "k", pc.multiply(batch.column("k"), pa.scalar(2, pa.int32())))
+
+def in_stream(batches):
+    for batch in batches:
+        yield batch
+
+class Counted:
+    def setup(self):
+        self.seen = 0
+        with pathlib.Path("{folder}/setups").open("a") as file:
+            file.write("setup\\n")
+    def process(self, batch):
+        self.seen += 1
+        return batch
+
+class Unready:
+    def setup(self):
+        raise OSError("no model")
+    def process(self, batch):
+        return batch
+
+def fails(batch):
+    raise ValueError(f"too bad: {{batch.num_rows}}")
+
+def lies(batch):
+    return batch.select(["k"])
+
+def leaves(batch):
+    raise SystemExit(3)
+"""
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    """A workspace with a module of functions beside its specs."""
+    (tmp_path / "rules.py").write_text(MODULE.format(folder=tmp_path), encoding="utf-8")
+    made = Runs(tmp_path, engine="{default: beam}")
+    made.csv("in.csv", "k,v\n1,a\n2,b\n3,\n")
+    return made
+
+
+def _spec(runs: Runs, function: str, mode: str = "overwrite", **before: Any) -> Path:
+    call = {"function": f"rules:{function}", "from": "q" if before else "t", "schema": dict(SCHEMA)}
+    steps = {**before, "f": {"python": call}}
+    return runs.spec({"raw.t": {"from": "f", "mode": mode}}, schema=SCHEMA, steps=steps)
+
+
+@pytest.mark.parametrize(("function", "factor"), [("doubled", 2), ("in_stream", 1), ("Counted", 1)])
+def test_rows_of_a_function(runs: Runs, function: str, factor: int) -> None:
+    report = runs.run(_spec(runs, function))
+    assert [row["k"] for row in runs.rows("raw.t")] == [factor, 2 * factor, 3 * factor]
+    assert [(step.name, step.kind, step.rows_out) for step in report.record.steps] == [("f", "python", 3)]
+
+
+def test_a_class_is_set_up_once_for_many_tables(runs: Runs) -> None:
+    for number in range(5):
+        runs.csv(f"in{number}.csv", f"k,v\n{number},x\n")
+    (runs.folder / "mlplatform.yaml").write_text(
+        "warehouse: warehouse\nengine: {default: beam, beam: {split_bytes: 1B}}\n", encoding="utf-8"
+    )
+    runs = Runs(runs.folder, engine="{default: beam, beam: {split_bytes: 1B}}")
+    spec = _spec(runs, "Counted")
+    spec.write_text(spec.read_text(encoding="utf-8").replace("in.csv", "in?.csv"), encoding="utf-8")
+    runs.run(spec)
+    assert [row["k"] for row in runs.rows("raw.t")] == [0, 1, 2, 3, 4]
+    assert (runs.folder / "setups").read_text(encoding="utf-8") == "setup\n"
+
+
+@pytest.mark.parametrize(
+    ("function", "code", "says"),
+    [
+        ("fails", "E_USER_CODE", "too bad: 3"),
+        ("lies", "E_USER_CODE", "lacks v"),
+        ("leaves", "E_USER_CODE", "SystemExit"),
+        ("Unready", "E_USER_CODE", "no model"),
+        ("missing", "E_FUNCTION", "missing"),
+    ],
+)
+def test_faults_are_those_of_the_embedded_engine(runs: Runs, function: str, code: str, says: str) -> None:
+    spec = _spec(runs, function)
+    found = {engine: _fault(runs, spec, engine) for engine in ("beam", "duckdb")}
+    assert (found["beam"].code, found["beam"].message) == (code, found["duckdb"].message)
+    assert says in found["beam"].message
+    assert found["beam"].at == found["duckdb"].at is not None
+    assert found["beam"].notes == found["duckdb"].notes
+    assert list(runs.folder.rglob("*.parquet")) == []
+
+
+def test_rows_that_cannot_be_made_are_not_the_functions_fault(runs: Runs) -> None:
+    spec = _spec(runs, "doubled", q={"sql": "select k, cast(cast(v as int) as varchar) as v from t"})
+    assert _fault(runs, spec, "beam").code == _fault(runs, spec, "duckdb").code == "E_CAST"
+
+
+def test_division_and_overflow_fail_alike(runs: Runs) -> None:
+    for query in ("k // (k - 2)", "cast(k * 1000000 as int) * 1000000", "k % 0"):
+        spec = runs.spec({"raw.t": {"from": "q", "mode": "overwrite"}}, schema=SCHEMA,
+                         steps={"q": {"sql": f"select {query} as n from t"}})  # fmt: skip
+        codes = {_fault(runs, spec, engine).code for engine in ("beam", "duckdb")}
+        assert codes <= {"E_OVERFLOW", "E_DIVISION_BY_ZERO"}
+        assert len(codes) == 1
+
+
+def _fault(runs: Runs, spec: Path, engine: str) -> PlatformError:
+    with pytest.raises(PlatformError) as raised:
+        runs.run(spec, engine=engine)
+    return raised.value
