@@ -16,7 +16,6 @@ from mlplatform.engines.functions import load_function
 from mlplatform.engines.pinned import check_unchanged
 from mlplatform.engines.spark.faults import is_of_spark, sources_of, spark_error
 from mlplatform.engines.spark.progress import watched
-from mlplatform.engines.spark.queries import spark_sql
 from mlplatform.engines.spark.render import render
 from mlplatform.engines.spark.session import open_session
 from mlplatform.engines.spark.sources import needs_delta, source_frame
@@ -26,6 +25,8 @@ from mlplatform.engines.spark.write import write
 from mlplatform.errors import repr_name
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Source, upstream
+from mlplatform.plan.portable.spark.said import spark_sql, view_name
+from mlplatform.plan.portable.typed import Probe
 from mlplatform.types import to_arrow_schema
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def _job(plan: CheckedPlan, names: Sequence[str], limits: Limits, watch: Watch) 
         node = plan.nodes[name]
         if isinstance(node, Function):
             load_function(node)  # what cannot be loaded is said before Spark starts
-    with open_session(limits, needs_delta=needs_delta(plan, names)) as spark:
-        job = _Job(spark, plan, watch)
+    with open_session(limits, needs_delta=needs_delta(plan, names)) as spark, Probe() as probe:
+        job = _Job(spark, plan, watch, probe)
         spark.addTag(job.tag)
         try:
             yield job
@@ -90,8 +91,8 @@ def _job(plan: CheckedPlan, names: Sequence[str], limits: Limits, watch: Watch) 
 class _Job:
     """One run in one session."""
 
-    def __init__(self, spark: SparkSession, plan: CheckedPlan, watch: Watch) -> None:
-        self.spark, self.plan, self.watch = spark, plan, watch
+    def __init__(self, spark: SparkSession, plan: CheckedPlan, watch: Watch, probe: Probe) -> None:
+        self.spark, self.plan, self.watch, self.probe = spark, plan, watch, probe
         self.tag = f"mlp-{uuid.uuid4()}"
         self.frames: dict[str, DataFrame] = {}
         self.records: list[StepRecord] = []
@@ -109,7 +110,7 @@ class _Job:
             if name in kept:
                 frame = self._keep(node, frame)
             self.frames[name] = frame
-            frame.createOrReplaceTempView(_quoted(name))
+            frame.createOrReplaceTempView(_quoted(view_name(name)))
 
     def check_sources(self, names: Sequence[str]) -> None:
         """Raise SourceError E_SOURCE_CHANGED when a file changed while it was read."""
@@ -121,7 +122,8 @@ class _Job:
             case Source():
                 return source_frame(self.spark, node)
             case Query():
-                return self.spark.sql(spark_sql(node, {name: self.plan.nodes[name].schema for name in node.inputs}))
+                inputs = {name: self.plan.nodes[name].schema for name in node.inputs}
+                return self.spark.sql(spark_sql(node, inputs, probe=self.probe))
             case Function():
                 return self.frames[node.input].mapInArrow(function_work(node), to_spark_schema(node.schema))
 
@@ -175,4 +177,4 @@ def _kind(node: Query | Function) -> str:
 
 
 def _quoted(name: str) -> str:
-    return name if name.isidentifier() else "`" + name.replace("`", "``") + "`"
+    return "`" + name.replace("`", "``") + "`"

@@ -7,10 +7,10 @@ from pprint import pformat
 
 from mlplatform.engines.base import same_columns
 from mlplatform.engines.duckdb.fuse import materialised
-from mlplatform.engines.spark.queries import spark_sql
 from mlplatform.engines.spark.settings import DELTA_PACKAGE, REQUIRED, with_delta
 from mlplatform.engines.spark.sources import needs_delta
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Sink, Source, upstream
+from mlplatform.plan.portable.spark.said import spark_sql, view_name
 from mlplatform.scan import RowScan
 from mlplatform.types import Schema, to_spark
 
@@ -108,7 +108,7 @@ def _text(sql: str) -> str:
 
 
 def _table(name: str) -> str:
-    return repr(_quoted(name))
+    return repr(_quoted(view_name(name)))
 
 
 def _quoted(name: str) -> str:

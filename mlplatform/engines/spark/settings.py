@@ -7,19 +7,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from mlplatform.limits import Limits
+from mlplatform.plan.portable.spark.said import SETTINGS
 
-# Each is set on every session that a plan runs in, and read back: a server that does not take one is refused.
+# Those that the SQL text rests on first. Each is set on every session that a plan runs in, and read back: a server that
+# does not take one is refused.
 REQUIRED: Mapping[str, str] = MappingProxyType({
-    "spark.sql.ansi.enabled": "true",
+    **SETTINGS,
     "spark.sql.ansi.doubleQuotedIdentifiers": "false",
     "spark.sql.ansi.enforceReservedKeywords": "false",
-    "spark.sql.caseSensitive": "false",
-    "spark.sql.session.timeZone": "UTC",
     "spark.sql.timestampType": "TIMESTAMP_LTZ",
     "spark.sql.storeAssignmentPolicy": "ANSI",
-    "spark.sql.mapKeyDedupPolicy": "EXCEPTION",
-    "spark.sql.decimalOperations.allowPrecisionLoss": "false",
-    "spark.sql.legacy.timeParserPolicy": "CORRECTED",
     "spark.sql.legacy.sizeOfNull": "false",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.sql.parquet.inferTimestampNTZ.enabled": "true",
@@ -60,6 +57,7 @@ def own_settings(limits: Limits, *, needs_delta: bool) -> dict[str, str]:
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": str(_TASKS_PER_THREAD * threads),
+        "spark.databricks.delta.snapshotPartitions": str(threads),  # 50 tasks for a log of a few kilobytes
     }
     asked = {key: text(value) for key, value in limits.options.items() if key.startswith("spark.")}
     return with_delta({**settings, **asked}) if needs_delta else {**settings, **asked}
