@@ -99,9 +99,9 @@ class _Block:
 def output_names(select: exp.Query) -> list[str]:
     """The names of a query's columns; one that stands twice gets a number, and nothing can refer to it."""
     names: list[str] = []
-    for position, name in enumerate(select.named_selects):
-        taken = not name or name in names
-        names.append(f"{name}_{position}" if taken else name)
+    for position, item in enumerate(select.selects):
+        name = item.output_name
+        names.append(f"{name}_{position}" if not name or name in names else name)
     return names
 
 
@@ -111,7 +111,7 @@ def _has_sets(group: exp.Group) -> bool:
     )
 
 
-# --- groups ---------------------------------------------------------------------------------------------
+# --- groups --------------------------------------------------------------------------------------------
 
 
 def _grouped(scope: Scope, piece: Piece, block: _Block, want: frozenset[str]) -> tuple[Piece, _Block]:
@@ -171,7 +171,7 @@ def _after_groups(
     return result
 
 
-# --- windows --------------------------------------------------------------------------------------------
+# --- windows -------------------------------------------------------------------------------------------
 
 
 def _windowed(scope: Scope, piece: Piece, block: _Block, want: frozenset[str]) -> tuple[Piece, _Block]:
@@ -210,7 +210,7 @@ def _windows_in(value: exp.Expr) -> list[exp.Expr]:
     return found
 
 
-# --- the end of a block ---------------------------------------------------------------------------------
+# --- the end of a block --------------------------------------------------------------------------------
 
 
 def _finished(scope: Scope, piece: Piece, block: _Block, want: frozenset[str]) -> Piece:

@@ -172,6 +172,8 @@ QUERIES = (
     "with c as (select * from t where g > 1), e as (select k from c) select c.k, c.v from c semi join e on c.k = e.k",
     "with recursive r(n) as (select 1 union all select n + 1 from r where n < 4) select n from r",
     "with t2 as (select k as K, v as V from t) select K, max(V) as M from t2 group by K",
+    "with recursive r(n) as (select 1 union all select n + 1 from r where n < 4) select 'x', n + 1, n * 2 from r",
+    "with recursive r(n) as (select 1 union all select n + 1 from r where n < 4) select *, n + 1 from r",
 )
 
 
