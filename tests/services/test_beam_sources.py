@@ -1,4 +1,4 @@
-"""What the Beam engine reads: each kind of file, cut into splits, and faults with their place, as the embedded engine."""
+"""What the Beam engine reads: each kind of file, cut into splits; and faults, as on the embedded engine."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def runs(tmp_path: Path) -> Runs:
 
 
 def _spec(runs: Runs, source: dict[str, Any], query: str = "select * from t") -> Path:
-    document = {"version": 1, "pipeline": "p", "sources": {"t": source}, "steps": {"q": {"sql": query}},
-                "outputs": {"raw.t": {"from": "q", "mode": "overwrite", "on_schema_change": "sync_all_columns"}}}  # fmt: skip
+    output = {"from": "q", "mode": "overwrite", "on_schema_change": "sync_all_columns"}
+    document = {"version": 1, "pipeline": "p", "sources": {"t": source}}
+    document |= {"steps": {"q": {"sql": query}}, "outputs": {"raw.t": output}}
     path = runs.folder / "spec.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path
