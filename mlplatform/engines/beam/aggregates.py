@@ -81,8 +81,9 @@ def distinct_rows(draft: Draft, piece: Piece, names: Sequence[str], want: frozen
 def _prepared(draft: Draft, piece: Piece, grouping: Grouping) -> tuple[Piece, list[tuple[str, exp.Expr]]]:
     """The piece with its keys as columns, and what the aggregates read; unread columns are left out."""
     read = {each.name for _, value in grouping.aggregates for each in value.find_all(exp.Column)}
-    items: list[tuple[str, exp.Expr]] = [(name, column(name)) for name in piece.names if name in read]
     keys = [(name, value.copy()) for name, value in grouping.keys]
+    read -= {name for name, _ in keys}
+    items: list[tuple[str, exp.Expr]] = [(name, column(name)) for name in piece.names if name in read]
     if not items and not keys:
         items = [("_one", exp.Literal.number(1))]
     return draft.select(piece, [*keys, *items]), [(name, value.copy()) for name, value in grouping.aggregates]
@@ -135,7 +136,7 @@ def _in_two(
     return _group(draft, placed, keys, wholes)
 
 
-# --- aggregates in two halves ---------------------------------------------------------------------------
+# --- aggregates in two halves --------------------------------------------------------------------------
 
 
 def _split(draft: Draft, value: exp.Expr, piece: Piece) -> Split | None:
@@ -201,7 +202,7 @@ def _word(value: exp.Expr) -> str:
     return f"{call.name if isinstance(call, exp.Anonymous) else call.key}{distinct}"
 
 
-# --- aggregates of distinct values ----------------------------------------------------------------------
+# --- aggregates of distinct values ---------------------------------------------------------------------
 
 
 def _only_distinct(aggregates: Sequence[tuple[str, exp.Expr]]) -> str | None:

@@ -15,6 +15,7 @@ from mlplatform.engines.beam.pieces import (
     Layout,
     Piece,
     Spread,
+    UncutError,
     Whole,
     cast,
     column,
@@ -124,6 +125,8 @@ class Draft:
         piece = self._with_inputs(piece, tree)
         tables = [("_p", piece.columns), *self._tables(piece)]
         columns = self.typed(tree, tables)
+        if tuple(each.name for each in columns) != tuple(name for name, _ in items):
+            raise UncutError("a column that stands twice")
         tree.find(exp.From).set("this", piece.tree.copy().subquery("_p", copy=False))  # type: ignore[union-attr]
         pairs = [(value.name, name) for name, value in items if isinstance(value, exp.Column) and not value.table]
         kept = renamed_layout(piece.layout, pairs) if layout is None else layout

@@ -50,9 +50,10 @@ def _node_of(plan: CheckedPlan, target: str) -> str:
     return plan.sinks[target].input if target in plan.sinks else target
 
 
-def typed_columns(schema: Schema) -> tuple[Column, ...]:
-    """A schema's columns as DuckDB has them."""
-    return tuple(Column(each.name, to_duckdb(each.type)) for each in schema)
+def _columns(draft: Draft, schema: Schema) -> tuple[Column, ...]:
+    """A schema's columns as DuckDB itself writes them."""
+    given = [Column(each.name, to_duckdb(each.type)) for each in schema]
+    return draft.typed(exp.select("*").from_(table_of("_p")), [("_p", given)])
 
 
 @dataclass
@@ -104,7 +105,7 @@ class _Planning:
             try:
                 match node:
                     case Source():
-                        return _source(node)
+                        return _source(self.draft, node)
                     case Function():
                         return self._function(node, before)
                     case Query():
@@ -118,12 +119,12 @@ class _Planning:
         given = relations[node.input.lower()].piece(self.draft, frozenset())
         stage = self.draft.store(given, "rows")
         name = self.draft.name("")
-        made = Apply(name, node, stage, typed_columns(node.schema))
-        return self.draft.add(made, typed_columns(node.schema), given.rows_guess)
+        columns = _columns(self.draft, node.schema)
+        return self.draft.add(Apply(name, node, stage, columns), columns, given.rows_guess)
 
     def _query(self, node: Query, relations: dict[str, Relation], want: frozenset[str]) -> Piece:
         scope = Scope(self.draft, {name.lower(): relations[name.lower()] for name in node.inputs}, planned)
-        wanted = typed_columns(node.schema)
+        wanted = _columns(self.draft, node.schema)
         try:
             tree = normalised(node.tree, {name: self.plan.nodes[name].schema for name in node.inputs})
             piece = planned(scope, tree, want)
@@ -180,8 +181,8 @@ def _is_wrapped(tree: exp.Select) -> bool:
     return from_ is not None and isinstance(from_.this, exp.Subquery) and from_.this.alias == "pinned"
 
 
-def _source(node: Source) -> Piece:
-    columns = typed_columns(node.schema)
+def _source(draft: Draft, node: Source) -> Piece:
+    columns = _columns(draft, node.schema)
     tree = exp.select(*(column(each.name) for each in columns)).from_(table_of(node.name))
     bound, guess = scan_rows(node.scan)
     return Piece(tree, columns, Spread(), source=node.name, rows_bound=bound, rows_guess=guess)
