@@ -7,7 +7,8 @@ traceback is for our own bugs (`InternalError`) and nothing else.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -175,6 +176,17 @@ class ErrorGroup(PlatformError):
     def render(self) -> str:
         """Every error's text, one after the other."""
         return "\n".join(error.render() for error in self.errors)
+
+
+@contextmanager
+def placed(at: Span | None) -> Iterator[None]:
+    """Errors that do not know where in a file they belong get this place."""
+    try:
+        yield
+    except PlatformError as error:
+        for single in all_errors(error):
+            single.at = single.at or at
+        raise
 
 
 def all_errors(error: PlatformError) -> tuple[PlatformError, ...]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mlplatform.engines.base import NoWatch, Watch
+from mlplatform.spec.durations import counted
 
 
 @contextmanager
@@ -33,7 +34,7 @@ class _Lines:
 
     def finished(self, what: str, rows: int | None, seconds: float) -> None:
         """The line."""
-        count = "" if rows is None else f"{rows:,} rows  "
+        count = "" if rows is None else f"{counted(rows, 'row')}  "
         print(f"{what}  {count}{seconds:.2f} s", file=sys.stderr, flush=True)
 
 
@@ -54,7 +55,7 @@ class _Bar:
     def finished(self, what: str, rows: int | None, seconds: float) -> None:
         """Fill it; the bar shows its own time."""
         del seconds
-        count = "" if rows is None else f"  {rows:,} rows"
+        count = "" if rows is None else f"  {counted(rows, 'row')}"
         self._bar.update(self._task, completed=100.0, description=f"{what}{count}")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Sink, Source
 from mlplatform.scan import FileScan, Predicate
-from mlplatform.spec.durations import size_text
+from mlplatform.spec.durations import counted, size_text
 from mlplatform.types import Schema
 
 
@@ -70,12 +70,12 @@ def predicate_text(predicate: Predicate) -> str:
 def volume(node: Source) -> str:
     """Files, rows and bytes of a source; of pruned ones also out of how many."""
     scan, whole = node.scan, node.stream.scan
+    rows = counted(scan.rows, "row") if scan.rows is not None else "rows unknown until read"
     if not isinstance(scan, FileScan) or not isinstance(whole, FileScan):
-        return f"{scan.rows} rows"
-    files = f"{len(scan.files)} file{'s' * (len(scan.files) != 1)}"
+        return rows
+    files = counted(len(scan.files), "file")
     if len(scan.files) < len(whole.files):
         files = f"{len(scan.files)} of {len(whole.files)} files"
-    rows = f"{scan.rows:,} rows" if scan.rows is not None else "rows unknown until read"
     return f"{files}, {rows}, {size_text(scan.size_bytes)}"
 
 

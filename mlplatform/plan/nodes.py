@@ -12,6 +12,7 @@ from mlplatform.errors import Span
 from mlplatform.scan import Predicate, Scan, Stream
 from mlplatform.spec.located import Located
 from mlplatform.spec.model import OutputSpec
+from mlplatform.spec.rules import is_path
 from mlplatform.types import Schema
 
 
@@ -91,10 +92,8 @@ class Sink:
     @property
     def is_dataset(self) -> bool:
         """True for a dataset of the catalog, False for an exported file."""
-        return "/" not in self.name and self.name.count(".") == 1 and not self.name.endswith(_FILE_ENDINGS)
+        return not is_path(self.name)
 
-
-_FILE_ENDINGS = (".parquet", ".csv", ".json", ".ndjson", ".jsonl")
 
 Node = Source | Query | Function
 

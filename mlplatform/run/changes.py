@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlplatform.errors import PlatformError, all_errors, listed, raise_all
+from mlplatform.errors import PlanError, PlatformError, all_errors, listed, raise_all, repr_name
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Sink, upstream
 from mlplatform.run.sources import dataset_uri
 from mlplatform.scan import FileScan
+from mlplatform.spec.durations import counted
 from mlplatform.tables.evolve import Target, reconcile
 from mlplatform.tables.snapshot import Snapshot, open_snapshot
 
@@ -37,7 +38,7 @@ class Change:
             return [f"{'replaces' if Path(self.uri).exists() else 'creates'} the file {self.uri}"]
         if self.snapshot is None:
             return [f"creates the table at {self.uri}"]
-        rows = "" if self.snapshot.rows is None else f", {self.snapshot.rows:,} rows"
+        rows = "" if self.snapshot.rows is None else f", {counted(self.snapshot.rows, 'row')}"
         deed = {
             "append": "appends to it",
             "overwrite": "replaces all of it",
@@ -60,7 +61,7 @@ class Change:
             "mode": self.mode,
             "current_version": self.snapshot.version if self.snapshot is not None else None,
             "current_rows": self.snapshot.rows if self.snapshot is not None else None,
-            "creates": self.snapshot is None,
+            "creates": self.snapshot is None and (self.sink.is_dataset or not Path(self.uri).exists()),
             "added": list(self.target.added),
             "dropped": list(self.target.dropped),
             "missing": list(self.target.missing),
@@ -90,7 +91,9 @@ def _change(plan: CheckedPlan, sink: Sink, warehouse: str, base_dir: Path, full_
     output = sink.output
     if not sink.is_dataset:
         target = reconcile(None, sink.schema, "fail", dataset=sink.name, at=sink.at)
-        return Change(sink, str((base_dir / sink.name).resolve()), "overwrite", target, None, "")
+        file = (base_dir / sink.name).resolve()
+        _check_not_read(plan, sink, file)
+        return Change(sink, str(file), "overwrite", target, None, "")
     uri = dataset_uri(warehouse, sink.name)
     snapshot = open_snapshot(uri, name=sink.name)
     mode = "overwrite" if full_refresh else output.mode
@@ -101,6 +104,19 @@ def _change(plan: CheckedPlan, sink: Sink, warehouse: str, base_dir: Path, full_
     )
     load_id = _load_id(plan, sink) if output.mode == "append" else ""
     return Change(sink, uri, mode, target, snapshot, load_id)
+
+
+def _check_not_read(plan: CheckedPlan, sink: Sink, file: Path) -> None:
+    """Raise PlanError E_KEY_CONFLICT when a source reads the file: the next run would read what this one wrote."""
+    for source in plan.sources:
+        read = source.scan.files if isinstance(source.scan, FileScan) else ()
+        if any(Path(each.uri).resolve() == file for each in read):
+            raise PlanError(
+                "E_KEY_CONFLICT",
+                f"output {repr_name(sink.name)} would replace a file that source {repr_name(source.name)} reads",
+                at=sink.at,
+                hint="write to another file, or leave this one out of the source's path",
+            )
 
 
 def _load_id(plan: CheckedPlan, sink: Sink) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mlplatform.errors import SourceError, did_you_mean, repr_name
 from mlplatform.limits import Limits
 from mlplatform.run.sources import dataset_uri, datasets_in
-from mlplatform.spec.durations import size_text
+from mlplatform.spec.durations import counted, size_text
 from mlplatform.tables.snapshot import Snapshot, open_snapshot
 from mlplatform.types import Schema
 
@@ -86,7 +86,7 @@ class Dataset:
         return frame
 
     def __str__(self) -> str:
-        rows = "" if self.snapshot.rows is None else f"  {self.snapshot.rows:,} rows"
+        rows = "" if self.snapshot.rows is None else f"  {counted(self.snapshot.rows, 'row')}"
         head = f"{self.name}  version {self.snapshot.version}{rows}  {size_text(self.snapshot.size_bytes)}"
         return "\n".join(
             [head, *(f"  {c.name} {c.type}{f'  {c.description}' if c.description else ''}" for c in self.schema)]

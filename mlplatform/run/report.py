@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from mlplatform.catalog.records import OutputRecord, RunRecord
-from mlplatform.spec.durations import size_text
+from mlplatform.spec.durations import counted, size_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,7 @@ def output_line(output: OutputRecord) -> str:
     """One output as a line."""
     version = "" if output.version is None else f"  version {output.version}"
     if output.skipped:
-        return f"{output.dataset}{version}  unchanged: this load is already in the table"
-    files = f"{output.files} file{'s' * (output.files != 1)}"
-    return f"{output.dataset}{version}  {output.mode}  {output.rows_written:,} rows  {files}  {size_text(output.bytes)}"
+        why = "this load is already in the table" if output.mode == "append" else "no row came that changes it"
+        return f"{output.dataset}{version}  unchanged: {why}"
+    rows, files = counted(output.rows_written, "row"), counted(output.files, "file")
+    return f"{output.dataset}{version}  {output.mode}  {rows}  {files}  {size_text(output.bytes)}"

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from mlplatform.catalog.journal import Journal
 from mlplatform.catalog.records import (
@@ -27,7 +26,7 @@ from mlplatform.catalog.records import (
 )
 from mlplatform.disk import write_fault
 from mlplatform.engines.base import Engine, EngineReport, Projection, Watch, WriteTarget, Written
-from mlplatform.errors import EngineError, PlatformError, SinkError, all_errors, repr_name
+from mlplatform.errors import EngineError, PlatformError, SinkError, all_errors, placed, repr_name
 from mlplatform.limits import Limits
 from mlplatform.plan.lineage import plan_lineage
 from mlplatform.plan.nodes import CheckedPlan, Source
@@ -35,6 +34,7 @@ from mlplatform.run.changes import Change
 from mlplatform.run.identity import utc_now
 from mlplatform.run.report import RunReport
 from mlplatform.scan import DataFile, FileScan
+from mlplatform.spec.rules import file_format, is_path
 from mlplatform.tables.commit import Commit, WriteRequest, commit, committed_load
 from mlplatform.tables.merge import merge
 from mlplatform.tables.orphans import discard
@@ -110,7 +110,7 @@ def recover(journal: Journal, temp_folder: Path) -> None:
         for output in record.outputs:
             with suppress(PlatformError):
                 discard(output.uri, record.run_id)
-            if "/" in output.dataset:
+            if is_path(output.dataset):
                 _partial_export(Path(output.uri), record.run_id).unlink(missing_ok=True)
     with suppress(OSError):
         journal.sweep()
@@ -131,7 +131,8 @@ def _execute(
         if version is not None:
             committed[change.sink.name] = _output(change, Commit(version, 0, 0, 0, skipped=True), None)
         elif written is not None:
-            done = _commit(plan, change, written, context, run_id)
+            with placed(change.sink.at):
+                done = _commit(plan, change, written, context, run_id)
             if done.skipped and change.sink.is_dataset:
                 discard(change.uri, run_id)  # another run of the same load came first
             committed[change.sink.name] = _output(change, done, written)
@@ -152,7 +153,7 @@ def _target(change: Change, context: RunContext) -> WriteTarget:
         if not change.sink.is_dataset:
             final = Path(change.uri)
             final.parent.mkdir(parents=True, exist_ok=True)
-            return WriteTarget(change.sink.name, final.parent, stem, columns, format=_format(final),
+            return WriteTarget(change.sink.name, final.parent, stem, columns, format=file_format(final.name),
                                single_file=_partial_export(final, context.head.run_id))  # fmt: skip
         if change.sink.output.mode == "merge":
             folder = context.scratch / change.sink.name
@@ -165,15 +166,6 @@ def _target(change: Change, context: RunContext) -> WriteTarget:
 
 def _partitions(change: Change) -> tuple[str, ...]:
     return tuple(change.target.schema[name].name for name in change.sink.output.partition_by)
-
-
-def _format(path: Path) -> Literal["parquet", "csv", "json"]:
-    match path.suffix:
-        case ".parquet":
-            return "parquet"
-        case ".csv":
-            return "csv"
-    return "json"
 
 
 def _partial_export(final: Path, run_id: str) -> Path:

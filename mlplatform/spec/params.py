@@ -255,7 +255,8 @@ def _bind(name: Located, param: Param, given: Mapping[str, object]) -> tuple[Any
         return coerce(value, kind, what=what, at=span_of(value)), kind
     if not param.has_default:
         raise SpecError("E_PARAM", f"{what} has no value", at=param.at, hint=f"run with -p {name}=…, or add a default")
-    return coerce(param.default, kind, what=f"the default of {what}", at=span_of(param.default) or param.at), kind
+    default = unescape(param.default) if isinstance(param.default, str) else param.default
+    return coerce(default, kind, what=f"the default of {what}", at=span_of(param.default) or param.at), kind
 
 
 def _fit(value: Any, kind: DataType, members: tuple[Shape, ...], text: str) -> Any:  # Any: a value of the type

@@ -25,6 +25,7 @@ from mlplatform.spec.reading import (
     unknown_key,
 )
 from mlplatform.spec.references import check_output_source, check_step, check_test
+from mlplatform.spec.rules import check_files
 from mlplatform.spec.shapes import RecordShape, keys_of
 
 VERSION = 1
@@ -211,6 +212,7 @@ class _Reader:
         inputs = self.names["sources"] | self.names["steps"]
         self._keep_good(steps, lambda step: check_step(self.reading, step, inputs))
         self._keep_good(outputs, lambda output: check_output_source(self.reading, output, inputs))
+        self.reading.errors.extend(check_files(outputs.values()))
         self._keep_good(tests, lambda test: check_test(self.reading, test, sources, self.names))
 
     def _keep_good(self, parts: dict[Located, T], check: Callable[[T], None]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from posixpath import normpath
+from typing import Any, Literal
 
 from mlplatform.errors import PlatformError, Span, SpecError, did_you_mean, repr_name
 from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.model import JoinStep, OutputSpec, QueryStep, UnionStep
 from mlplatform.spec.placeholders import placeholders
 
-# Ending of a path → the file format that is written.
-FILE_ENDINGS: dict[str, str] = {
+FileFormat = Literal["parquet", "csv", "json"]
+
+# Ending of a path → the file format that is written. `.json` is an array, the others of JSON are lines.
+FILE_ENDINGS: dict[str, FileFormat] = {
     ".parquet": "parquet",
     ".csv": "csv",
     ".json": "json",
@@ -23,6 +26,21 @@ FILE_ENDINGS: dict[str, str] = {
 def is_path(name: str) -> bool:
     """Whether an output's name is a path of a file, not a dataset."""
     return "/" in name or name.lower().endswith(tuple(FILE_ENDINGS))
+
+
+def file_format(path: str) -> FileFormat:
+    """The format that the path's ending asks for, in whatever case; the path is one of `is_path` and checked."""
+    return FILE_ENDINGS["." + path.rpartition(".")[2].lower()]
+
+
+def check_files(outputs: Iterable[OutputSpec]) -> Iterator[PlatformError]:
+    """An error at each output that writes a file which an output before it writes too."""
+    first: dict[str, Located] = {}
+    for name in (output.name for output in outputs if is_path(output.name)):
+        before = first.setdefault(normpath(name), name)
+        if before is not name:
+            message = f"outputs {repr_name(before)} and {repr_name(name)} are one file"
+            yield SpecError("E_NAME_DUPLICATE", message, at=name.at, hint="give one of them another name")
 
 
 def check_operator(operator: Any, at: Span) -> Iterator[PlatformError]:  # Any: model.Operator

@@ -36,12 +36,11 @@ Fit = Literal["same", "narrower", "grown", "wider", "other"]
 
 _ORDER: tuple[tuple[Scalar, ...], ...] = ((TINYINT, SMALLINT, INT, BIGINT), (FLOAT, DOUBLE), (DATE, TIMESTAMP))
 _REWRITE = "Delta cannot change the type of a column in place"
-_WAYS = {
-    "fail": "write `on_schema_change: append_new_columns`, or change the output back",
-    "append_new_columns": "write `mode: overwrite`, or cast the column to the table's type",
-    "sync_all_columns": "write `mode: overwrite`, or cast the column to the table's type",
-    "ignore": "give the missing columns a value",
-}
+# What to do about a difference. Each is a way out by itself, whatever else is set.
+_ALLOW = "write `on_schema_change: append_new_columns`, or change the output back"
+_CAST = "cast the column to the table's type, or give it another name"
+_GIVE = "give the missing column a value"
+_WIDEN = "cast the column to the table's type, or write `mode: overwrite` and `on_schema_change: append_new_columns`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +107,18 @@ def reconcile(
     new = [column for column in incoming if current.find(column.name) is None]
     problems = [one.problem for one in met if one.problem is not None]
     if policy == "fail":
-        problems += [f"new column {repr_name(column.name)} {column.type}" for column in new]
+        problems += [_Problem(f"new column {repr_name(column.name)} {column.type}", _ALLOW) for column in new]
     if problems:
         raise _refused(dataset, policy, problems, at)
     return _target(met, [] if policy == "ignore" else new, [column.name for column in new if policy == "ignore"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """A difference that the policy forbids, and what to do about it."""
+
+    what: str
+    way: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,7 @@ class _Met:
     is_dropped: bool = False
     grown: tuple[str, ...] = ()
     widened_from: DataType | None = None
-    problem: str | None = None
+    problem: _Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +150,22 @@ class _Rules:
     def _missing(self, column: Column, is_key: bool) -> _Met:
         if is_key or not column.nullable:
             why = "which is the key" if is_key else "which is declared not null"
-            return _Met(column, None, problem=f"column {repr_name(column.name)}, {why}, is missing")
+            return _Met(column, None, problem=_Problem(f"column {repr_name(column.name)}, {why}, is missing", _GIVE))
         return _Met(column, None, is_dropped=self.policy == "sync_all_columns" and self.mode == "overwrite")
 
     def _changed(self, column: Column, source: Column, fit: Fit) -> _Met:
         wide = _merged(column.type, source.type)
         change = f"column {repr_name(column.name)}: table {column.type}, output {source.type}"
         if wide is None:
-            return _Met(column, source, problem=f"{change}; neither holds the other, so it needs another column")
+            return _Met(column, source, problem=_Problem(f"{change}; neither holds the other", _CAST))
         if self.policy == "fail":
-            return _Met(column, source, problem=change)
+            is_free = fit == "grown" or self.mode == "overwrite"
+            return _Met(column, source, problem=_Problem(change, _ALLOW if is_free else _WIDEN))
         grown = tuple(f"{column.name}.{field}" for field in _new_fields(column.type, source.type))
         if fit == "grown":
             return _Met(replace(column, type=wide), source, grown=grown)
         if self.mode != "overwrite":
-            return _Met(column, source, problem=f"{change}; {_REWRITE}")
+            return _Met(column, source, problem=_Problem(f"{change}; {_REWRITE}", _WIDEN))
         return _Met(replace(column, type=wide), source, grown=grown, widened_from=column.type)
 
 
@@ -185,13 +193,13 @@ def _projected(column: Column, source: Column | None) -> Projected:
     return Projected(column.name, column.type, source.name, cast=source.type != column.type)
 
 
-def _refused(dataset: str, policy: SchemaChange, problems: Sequence[str], at: Span | None) -> PlanError:
+def _refused(dataset: str, policy: SchemaChange, problems: Sequence[_Problem], at: Span | None) -> PlanError:
     return PlanError(
         "E_SCHEMA_CHANGE",
         f"the columns of {repr_name(dataset)} would change, which `on_schema_change: {policy}` forbids",
         at=at,
-        hint=_WAYS[policy],
-        notes=problems,
+        hint="; ".join(dict.fromkeys(problem.way for problem in problems)),
+        notes=[problem.what for problem in problems],
     )
 
 

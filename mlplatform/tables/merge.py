@@ -16,6 +16,7 @@ from uuid import uuid4
 from mlplatform.errors import EngineError, InternalError, PlanError, SinkError, listed, repr_name
 from mlplatform.limits import Limits
 from mlplatform.scan import FileScan, Predicate
+from mlplatform.spec.durations import counted
 from mlplatform.tables.commit import commit, commit_rewrite, committed_load
 from mlplatform.tables.duck import FILE, bounded, grouped, name, query, rows_of
 from mlplatform.tables.faults import conflict
@@ -96,13 +97,14 @@ def _check_present(connection: duckdb.DuckDBPyConnection, request: WriteRequest,
     from sqlglot import exp
 
     for column in (*request.unique_key, *request.sequence_by):
-        counted = exp.select(exp.Count(this=exp.Star())).from_(rows.copy()).where(name(column).is_(exp.null()))
-        nulls = _one(connection, counted)[0]
+        absent = exp.select(exp.Count(this=exp.Star())).from_(rows.copy()).where(name(column).is_(exp.null()))
+        nulls = _one(connection, absent)[0]
         if nulls:
             role = "key" if column in request.unique_key else "sequence"
             raise EngineError(
                 "E_NULL_ID",
-                f"{nulls} rows for {repr_name(request.dataset)} have no {role}: {repr_name(column)} is null",
+                f"{counted(nulls, 'row')} for {repr_name(request.dataset)} without a {role}: "
+                f"{repr_name(column)} is null",
                 hint=f"filter them: `filter: {column} is not null`",
             )
 

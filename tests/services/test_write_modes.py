@@ -205,3 +205,37 @@ def test_a_failed_run_says_what_it_committed(runs: Runs) -> None:
     with runs.workspace.catalog() as catalog:
         assert catalog.runs()[0].state == "failed"
         assert [hop.edge.input_column for hop in catalog.lineage("raw.all", "k")] == ["k"]
+
+
+@pytest.mark.parametrize(
+    "mode", [{"mode": "replace_partitions", "partition_by": ["v"]}, {"mode": "merge", "unique_key": ["k"]}]
+)
+def test_no_rows_change_nothing_and_the_report_says_why(runs: Runs, mode: dict[str, object]) -> None:
+    spec = runs.spec({"raw.t": {"from": "t", **mode}}, schema=SCHEMA)
+    runs.csv("in.csv", "k,v\n1,a\n")
+    runs.run(spec)
+    runs.csv("in.csv", "k,v\n")
+    assert "raw.t  version 0  unchanged: no row came that changes it" in str(runs.run(spec))
+    assert runs.rows("raw.t") == [{"k": 1, "v": "a"}]
+
+
+def test_faults_of_rows_name_the_output(runs: Runs) -> None:
+    runs.csv("in.csv", "k,v\n1,a\n,b\n1,c\n")
+    places = {}
+    for name, output in {
+        "null": {"from": "t", "mode": "merge", "unique_key": ["k"]},
+        "double": {"from": "s", "mode": "merge", "unique_key": ["k"]},
+        "zero": {"from": "z"},
+    }.items():
+        steps = {"s": {"from": "t", "filter": "k is not null"}, "z": {"from": "s", "select": {"z": "1 // (k - 1)"}}}
+        spec = runs.spec({"raw.t": output}, schema=SCHEMA, steps=steps)
+        with pytest.raises(PlatformError) as raised:
+            runs.run(spec)
+        at = raised.value.at
+        assert at is not None
+        places[name] = (raised.value.code, at.text.strip())
+    assert places == {
+        "null": ("E_NULL_ID", "raw.t:"),
+        "double": ("E_DUPLICATE", "raw.t:"),
+        "zero": ("E_DIVISION_BY_ZERO", "raw.t:"),
+    }

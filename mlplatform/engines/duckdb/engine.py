@@ -20,7 +20,7 @@ from mlplatform.engines.duckdb.read_faults import source_error
 from mlplatform.engines.duckdb.write import copy_statement, written
 from mlplatform.engines.functions import apply, load_function
 from mlplatform.engines.pinned import check_unchanged
-from mlplatform.errors import PlatformError, repr_name
+from mlplatform.errors import PlatformError, placed, repr_name
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Source, upstream
 from mlplatform.scan import FileScan
@@ -130,7 +130,7 @@ class _Job:
                 continue
             self.watch.started(name)
             started = time.perf_counter()
-            with self.running(f"running step {repr_name(name)}", [name]):
+            with placed(node.at), self.running(f"running step {repr_name(name)}", [name]):
                 rows = self._function(node, stored) if isinstance(node, Function) else self._table(node, stored)
             seconds = time.perf_counter() - started
             self.records.append(StepRecord(name, "python" if isinstance(node, Function) else node.kind, rows, seconds))
@@ -193,7 +193,7 @@ class _Job:
         self.watch.started(target.sink)
         started = time.perf_counter()
         sink = self.plan.sinks[target.sink]
-        with self.running(writing(target.sink), [sink.input]):
+        with placed(sink.at), self.running(writing(target.sink), [sink.input]):
             self.connection.execute(f"SET preserve_insertion_order = {str(target.single_file is not None).lower()}")
             statement = copy_statement(fused(self.plan, sink.input, stored), target)
             result = written(self.connection.execute(statement).fetchall(), target)

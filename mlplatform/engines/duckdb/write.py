@@ -36,8 +36,8 @@ def _options(target: WriteTarget) -> list[str]:
     if target.format == "csv":
         return ["FORMAT csv", "HEADER true"]
     if target.format == "json":
-        lines = target.single_file is not None and ".json" not in target.single_file.name
-        return ["FORMAT json"] if lines else ["FORMAT json", "ARRAY true"]
+        is_array = target.single_file is None or target.single_file.suffix.lower() == ".json"
+        return ["FORMAT json", "ARRAY true"] if is_array else ["FORMAT json"]
     if target.single_file is not None:
         return ["FORMAT parquet", "RETURN_STATS"]
     layout = (

@@ -91,6 +91,14 @@ def test_defaults_are_coerced() -> None:
     assert values.params["c"][0] is None
 
 
+def test_a_default_may_hold_an_escaped_placeholder() -> None:
+    assert bind("params: {p: '$${x}', q: {type: string, default: 'a $${b'}}\n").params == {
+        "p": ("${x}", STRING),
+        "q": ("a ${b", STRING),
+    }
+    assert bind("params: {p: x}\n", {"p": "$${x}"}).params == {"p": ("$${x}", STRING)}
+
+
 def test_all_wrong_parameters_at_once() -> None:
     with pytest.raises(PlatformError) as caught:
         bind("params: {month: 1, day: {type: date}, kind: x}", {"mnth": 2, "month": "x"})

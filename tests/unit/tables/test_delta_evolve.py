@@ -75,6 +75,23 @@ def test_a_missing_nullable_column_is_null_or_dropped(policy: str, mode: str) ->
         assert made.projection[1].source is None
 
 
+@pytest.mark.parametrize(
+    ("now", "policy", "mode", "way"),
+    [
+        ("bigint", "fail", "append", "or write `mode: overwrite` and `on_schema_change: append_new_columns`"),
+        ("bigint", "append_new_columns", "append", "or write `mode: overwrite` and"),
+        ("bigint", "fail", "overwrite", "write `on_schema_change: append_new_columns`, or change"),
+        ("string", "fail", "overwrite", "cast the column to the table's type, or give it another name"),
+        ("string", "sync_all_columns", "append", "cast the column to the table's type, or give it another name"),
+    ],
+)
+def test_the_hint_is_a_way_out(now: str, policy: str, mode: str, way: str) -> None:
+    with pytest.raises(PlanError) as raised:
+        target(schema(a="int"), schema(a=now), policy, mode=mode)
+    assert raised.value.hint is not None
+    assert way in raised.value.hint
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_missing_not_null_column_stops(policy: str) -> None:
     current = Schema((Column("a", parse_type("int")), Column("b", parse_type("string"), nullable=False)))

@@ -111,7 +111,7 @@ def test_different_rows_of_one_key_are_refused(lake: Lake, sequence_by: tuple[st
 @pytest.mark.parametrize("row", [(None, "p", 1, "a"), (1, "p", None, "a")])
 def test_a_null_key_or_sequence_is_refused(lake: Lake, row: tuple[Any, ...]) -> None:
     select = f"SELECT id::INT AS id, part, seq::INT AS seq, v FROM ({values([row], NAMES)})"
-    with pytest.raises(EngineError, match=r"E_NULL_ID.*1 rows"):
+    with pytest.raises(EngineError, match=r"E_NULL_ID.*1 row for"):
         lake.merge(ROW, select, ["id"], sequence_by=("seq",))
 
 
