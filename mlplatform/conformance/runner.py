@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,8 @@ def run_case(case: Case, engine: str, *, layout: str = "split", options: Options
             failure = error.failure
         except PlatformError as error:
             failure = Failure(all_errors(error)[0].code, error.render())
+        except Exception:  # noqa: BLE001  # boundary: a bug of an engine is this case's outcome, and the others go on
+            failure = Failure("E_INTERNAL", traceback.format_exc())
     return Outcome(case, engine, layout, time.perf_counter() - started, failure)
 
 
