@@ -112,7 +112,7 @@ def _rows(left: Piece, right: Piece, kind: JoinKind) -> tuple[int | None, int]:
     return bound, min(guess, bound)
 
 
-# --- hash -----------------------------------------------------------------------------------------------
+# --- hash ----------------------------------------------------------------------------------------------
 
 
 def _equality(condition: exp.Expr, left: Piece, right: Piece) -> _Equal | None:

@@ -63,7 +63,7 @@ def _factored(condition: exp.Expr) -> list[exp.Expr]:
     return [*(part.copy() for part in common), rest]
 
 
-# --- the FROM clause ------------------------------------------------------------------------------------
+# --- the FROM clause -----------------------------------------------------------------------------------
 
 
 def _items(select: exp.Select) -> list[_Item]:
@@ -118,7 +118,7 @@ def _needed(select: exp.Select, items: Sequence[_Item]) -> dict[str, list[str]]:
     return {alias: list(names) for alias, names in needed.items()}
 
 
-# --- joining --------------------------------------------------------------------------------------------
+# --- joining -------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -260,7 +260,7 @@ class _Joined:
                         yield side.name.lower()
 
 
-# --- tables that are no tables --------------------------------------------------------------------------
+# --- tables that are no tables -------------------------------------------------------------------------
 
 
 def _is_lateral(item: _Item, items: Sequence[_Item]) -> bool:
