@@ -83,7 +83,7 @@ def _shell(value: object, call: RawCall, children: list[exp.Expr]) -> object:
         return [part for item in value for part in _as_list(_shell(item, call, children))]
     if not isinstance(value, exp.Expr):
         return value
-    if isinstance(value, exp.Identifier | exp.DataType | exp.Var | exp.Star | exp.Literal):
+    if isinstance(value, exp.DataType | exp.Var | exp.Star | exp.Literal | exp.Boolean):
         children.append(value)
         return value.copy()
     marks = [_mark(child, children) for child in _plain([value], call)]

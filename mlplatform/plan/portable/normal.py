@@ -27,6 +27,7 @@ def normal(tree: exp.Query, inputs: Mapping[str, Schema]) -> exp.Query:
     tree = tree.copy()
     _flatten_names(tree, inputs)
     _count_from_one(tree)
+    _spell_out(tree)
     try:
         found = qualify(tree, dialect="duckdb", schema=schema, quote_identifiers=False)
     except SqlglotError as error:
@@ -61,6 +62,49 @@ def _count_from_one(tree: exp.Query) -> None:
             positions = apply_index_offset(bracket.this, bracket.expressions, 1, dialect="duckdb")
             bracket.set("expressions", positions)
             bracket.set("offset", 1)
+
+
+def _spell_out(tree: exp.Query) -> None:
+    """List comprehensions as the functions that they are; a named window where it is used; slices as a function."""
+    for each in list(tree.find_all(exp.Comprehension)):
+        names = [each.expression.copy()]
+        made = each.args["iterator"]
+        if each.args.get("condition") is not None:
+            made = exp.Anonymous(this="list_filter", expressions=[made, _lambda(each.args["condition"], names)])
+        made = exp.Anonymous(this="list_transform", expressions=[made, _lambda(each.this, names)])
+        (each.parent if isinstance(each.parent, exp.Array) else each).replace(made)
+    for window in list(tree.find_all(exp.Window)):
+        _define(window)
+    for select in tree.find_all(exp.Select):
+        select.set("windows", None)
+    for bracket in list(tree.find_all(exp.Bracket)):
+        part = bracket.expressions[0]
+        if isinstance(part, exp.Slice) and part.this is not None and part.expression is not None:
+            ends = [bracket.this, part.this, part.expression]
+            bracket.replace(exp.Anonymous(this="list_slice", expressions=[end.copy() for end in ends]))
+
+
+def _lambda(body: exp.Expr, names: list[exp.Expr]) -> exp.Expr:
+    """`x -> body`; a parameter is a name, not a column."""
+    body = body.copy()
+    holder = exp.Paren(this=body)
+    for column in list(holder.find_all(exp.Column)):
+        if not column.table and column.name.lower() == names[0].name.lower():
+            column.replace(exp.to_identifier(column.name))
+    return exp.Lambda(this=holder.this, expressions=[name.copy() for name in names])
+
+
+def _define(window: exp.Window) -> None:
+    select = window.find_ancestor(exp.Select)
+    named = (select.args.get("windows") or ()) if select is not None else ()
+    if window.args.get("alias") is None or window in named:
+        return
+    found = next((each for each in named if each.name.lower() == window.alias.lower()), None)
+    if found is not None and not window.args.get("partition_by") and window.args.get("order") is None:
+        for key in ("partition_by", "order", "spec"):
+            part = found.args.get(key)
+            window.set(key, [each.copy() for each in part] if isinstance(part, list) else part and part.copy())
+        window.set("alias", None)
 
 
 def _make_unique(tree: exp.Query) -> None:

@@ -6,8 +6,8 @@ import re
 
 from mlplatform.plan.portable.model import Refused
 
-# What means something else, or nothing, to one of the two: look-around and possessive forms are Java's alone; \C, \Q..\E and
-# \pL are RE2's; \h, \R, \X, \G, \Z and back references are Java's.
+# What means something else, or nothing, to one of the two: look-around and possessive forms are Java's alone; \C,
+# \Q..\E and \pL are RE2's; \h, \R, \X, \G, \Z and back references are Java's.
 _ESCAPES = set("dDwWsSbBAntrfv\\.+*?()[]{}|^$/-\"'`~!@#%&=:;,<> ")
 _CLASSES = {
     "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "digit": "0-9", "lower": "a-z", "upper": "A-Z", "xdigit": "0-9A-Fa-f",

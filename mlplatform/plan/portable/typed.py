@@ -100,12 +100,15 @@ class Probe:
             return []
         try:
             listed = ", ".join(f"{text} AS c{number}" for number, text in enumerate(expressions))
-            return [kind for _, kind in self.query(f"SELECT {listed}{source}")]
+            found: list[Typed | None] = [kind for _, kind in self.query(f"SELECT {listed}{source}")]
+            if len(found) == len(expressions):  # `*` and COLUMNS(…) are several
+                return found
         except duckdb.Error:
-            if len(expressions) == 1:
-                return [None]
-            half = len(expressions) // 2
-            return self.many(expressions[:half], source) + self.many(expressions[half:], source)
+            pass
+        if len(expressions) == 1:
+            return [None]
+        half = len(expressions) // 2
+        return self.many(expressions[:half], source) + self.many(expressions[half:], source)
 
 
 def type_query(tree: exp.Query, inputs: Mapping[str, Schema], probe: Probe) -> Types:
@@ -178,8 +181,8 @@ class _Typer:
             case exp.Lateral():
                 return _renamed(self.query(source.this, tables, outer), source)
             case exp.Unnest() | exp.Values() | exp.Table():
-                if isinstance(source, exp.Unnest | exp.Values):
-                    self._expressions(source.expressions, tables, outer)
+                rows = source.expressions if isinstance(source, exp.Unnest | exp.Values) else [source.this]
+                self._expressions(rows, tables, outer)
                 return self._table_function(source, outer)
         raise PlanError("E_NOT_SUPPORTED", f"{source.key.upper()} in FROM", hint="only duckdb runs it")
 
@@ -217,8 +220,9 @@ class _Typer:
             if kind is not None:
                 self.types.note(node, kind)
                 copy.replace(_typed_null(kind))
-                if isinstance(node, exp.In):
-                    stack.append((node.this, copy.this))
+                if isinstance(node, exp.In | exp.Grouping):  # what they are about has a type of its own
+                    stack += [pair for pair in zip(_children(node), _children(copy), strict=True)
+                              if not isinstance(pair[0], exp.Query)]  # fmt: skip
                 continue
             pairs.append((node, copy))
             stack += list(zip(_children(node), _children(copy), strict=True))

@@ -10,7 +10,7 @@ from sqlglot import exp
 from mlplatform.plan.portable.kinds import NULL, REAL, WHOLE
 from mlplatform.plan.portable.literals import constant
 from mlplatform.plan.portable.model import Arg, Call, Function, Refused, Says
-from mlplatform.plan.portable.spark.build import both, case, fn, is_null, number, text, to_type
+from mlplatform.plan.portable.spark.build import both, case, double, fn, is_null, number, text, to_type
 from mlplatform.plan.portable.spark.operators import as_boolean, as_text, real
 from mlplatform.types import BIGINT, BOOLEAN, DOUBLE, INT, Decimal, List, Map, Struct
 
@@ -94,6 +94,21 @@ def _count_if(call: Call) -> exp.Expr:
 
 def _moments(name: str) -> Says:
     return lambda call: aggregate(call, name, *(real(arg) for arg in call.args))
+
+
+def _grouping(call: Call) -> exp.Expr:
+    if len(call.args) != 1:
+        raise Refused(call.name, "of one column")
+    return to_type(fn("GROUPING", call.args[0].tree), BIGINT)
+
+
+def _corr(call: Call) -> exp.Expr:
+    """NaN where one side does not vary; Spark's own divides by zero there."""
+    first, second = (real(arg) for arg in call.args)
+    together, *alone = (aggregate(call, f"REGR_{name}", first, second) for name in ("SXY", "SXX", "SYY"))
+    spread = both(exp.Mul, fn("SQRT", alone[0]), fn("SQRT", alone[1]))
+    is_flat = exp.EQ(this=exp.Paren(this=spread.copy()), expression=number(0))
+    return case((is_flat, double("NaN")), default=both(exp.Div, together, spread))
 
 
 def _quantile(call: Call) -> exp.Expr:
@@ -207,6 +222,7 @@ FUNCTIONS: tuple[Function, ...] = (
     _row("bit_and", _bits("BIT_AND")),
     _row("bit_or", _bits("BIT_OR")),
     _row("bit_xor", _bits("BIT_XOR")),
+    Function("grouping", _grouping, "aggregates", ("grouping_id",), note="of one column"),
     _row("count_if", _count_if, "countif"),
     _row("stddev_samp", _moments("STDDEV_SAMP"), "stddev"),
     _row("stddev_pop", _moments("STDDEV_POP")),
@@ -214,7 +230,7 @@ FUNCTIONS: tuple[Function, ...] = (
     _row("var_pop", _moments("VAR_POP")),
     _row("covar_samp", _moments("COVAR_SAMP")),
     _row("covar_pop", _moments("COVAR_POP")),
-    _row("corr", _moments("CORR")),
+    _row("corr", _corr),
     _row("median", _quantile),
     _row("quantile_cont", _quantile, "percentile_cont"),
     _row("list", _list, "array_agg", note="with an order"),

@@ -34,7 +34,7 @@ def to_type(tree: exp.Expr, kind: DataType, *, is_try: bool = False) -> exp.Expr
     if target is None or kind == NULL:
         raise Refused(f"a value of type {kind}")
     data_type = exp.DataType.build(to_spark(target), dialect=SPARK)
-    return exp.TryCast(this=tree, to=data_type) if is_try else exp.Cast(this=tree, to=data_type)
+    return exp.TryCast(this=tree, to=data_type, safe=True) if is_try else exp.Cast(this=tree, to=data_type)
 
 
 def case(*branches: tuple[exp.Expr, exp.Expr], default: exp.Expr | None = None) -> exp.Expr:

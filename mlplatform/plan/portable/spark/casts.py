@@ -66,6 +66,14 @@ def cast(tree: exp.Expr, source: DataType, target: DataType, *, is_try: bool = F
 
 def _real_to_decimal(tree: exp.Expr, target: Decimal, *, is_try: bool) -> exp.Expr:
     """The nearest multiple of the last digit to the binary value; Spark would round the shortest text of it."""
+    # Spark's cast of NaN is null; a text that is no number fails, and is null in a try_cast.
+    small = exp.LT(this=fn("ABS", tree), expression=double("1e38"))
+    bad = to_type(text(_BAD), target, is_try=is_try)
+    made = _units_to_decimal(tree, target, is_try=is_try)
+    return case((small, made), (is_null(tree), exp.null()), default=bad)
+
+
+def _units_to_decimal(tree: exp.Expr, target: Decimal, *, is_try: bool) -> exp.Expr:
     shifted = both(exp.Mul, to_type(tree, DOUBLE), double(f"1e{target.scale}")) if target.scale else tree
     units = to_type(fn("ROUND", shifted, number(0)), Decimal(38, 0), is_try=is_try)
     if target.scale == 0:

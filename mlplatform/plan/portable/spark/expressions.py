@@ -12,7 +12,7 @@ from mlplatform.plan.portable.kinds import INTERVAL, NULL, OTHER, image, is_numb
 from mlplatform.plan.portable.literals import constant, literal_kind
 from mlplatform.plan.portable.model import Arg, Call, Refused
 from mlplatform.plan.portable.spark import nested, operators, times
-from mlplatform.plan.portable.spark.build import both, case, fn, to_type
+from mlplatform.plan.portable.spark.build import both, case, fn, is_null, to_type
 from mlplatform.plan.portable.spark.casts import cast
 from mlplatform.plan.portable.typed import Types
 from mlplatform.types import DataType, Decimal, List, Map, Struct
@@ -57,7 +57,9 @@ class Speaker:
         if is_call(node):
             return self.call(node, is_window=False)
         if isinstance(node, exp.Binary):
-            return self._binary(node)
+            _check_flags(node)
+            said = self._binary(node)
+            return exp.Not(this=exp.Paren(this=said)) if node.args.get("negate") else said
         match node:
             case exp.Column():
                 return _column(node)
@@ -91,6 +93,8 @@ class Speaker:
                 return times.part(node.this.name.lower(), self.arg(node.expression), self.kind(node))
             case exp.Array() | exp.Struct() | exp.Map() | exp.ToMap() | exp.Tuple() | exp.Bracket():
                 return self._made(node)
+            case exp.AtTimeZone() if (constant(node.args["zone"]) or "").upper() == "UTC":
+                return to_type(self._say(node.this), self.kind(node))
             case exp.Alias():
                 return self._say(node.this)
         raise Refused(_word(node))
@@ -197,7 +201,7 @@ class Speaker:
     def _in(self, node: exp.In) -> exp.Expr:
         query = node.args.get("query")
         if query is not None:
-            return self._in_query(node, query)
+            return self._in_query(node)
         if node.args.get("unnest") is not None or node.args.get("field") is not None:
             raise Refused("IN with a list", "write list_contains(list, x)")
         common = self.types.common(node.this, *node.expressions)
@@ -206,7 +210,8 @@ class Speaker:
         items = [operators.as_common(self.arg(item), common) for item in node.expressions]
         return exp.In(this=exp.Paren(this=operators.as_common(self.arg(node.this), common)), expressions=items)
 
-    def _in_query(self, node: exp.In, query: exp.Expr) -> exp.Expr:
+    def _in_query(self, node: exp.In, *, is_filter: bool = False) -> exp.Expr:
+        query = node.args["query"]
         inner = query.this if isinstance(query, exp.Subquery) else query
         columns = self.types.columns(inner)
         value = self.arg(node.this)
@@ -214,7 +219,10 @@ class Speaker:
             is_number(value.kind) and is_number(columns[0][1].kind)
         ):  # fmt: skip
             raise Refused(f"IN of {value.kind} and a query of {columns[0][1].kind}", "cast one of them")
-        return exp.In(this=exp.Paren(this=value.tree), query=exp.Subquery(this=self.say_query(inner)))
+        said = exp.Subquery(this=self.say_query(inner))
+        if is_filter or len(columns) != 1:
+            return exp.In(this=exp.Paren(this=value.tree), query=said)
+        return _in_three_values(value.tree, said)
 
     def _made(self, node: exp.Expr) -> exp.Expr:
         """Lists, structs, maps, and what is taken from them."""
@@ -263,6 +271,20 @@ class Speaker:
 
     # --- calls -------------------------------------------------------------------------------------------------------
 
+    def condition(self, node: exp.Expr) -> exp.Expr:
+        """A condition that rows are kept by: unknown counts as false, so a plain IN and NOT IN of a query will do."""
+        match node:
+            case exp.And() | exp.Or():
+                sides = [exp.Paren(this=self.condition(side)) for side in (node.this, node.expression)]
+                return type(node)(this=sides[0], expression=sides[1])
+            case exp.Paren():
+                return exp.Paren(this=self.condition(node.this))
+            case exp.In() if node.args.get("query") is not None:
+                return self._in_query(node, is_filter=True)
+            case exp.Not() if isinstance(node.this, exp.In) and node.this.args.get("query") is not None:
+                return exp.Not(this=exp.Paren(this=self._in_query(node.this, is_filter=True)))
+        return operators.as_boolean(self.arg(node))
+
     def call(self, node: exp.Expr, *, is_window: bool) -> exp.Expr:
         """A function, by its row in the table."""
         raw = call_of(node)
@@ -281,6 +303,8 @@ class Speaker:
         value = node.this if isinstance(node, exp.Ordered) else node
         is_desc = bool(isinstance(node, exp.Ordered) and node.args.get("desc"))
         nulls_first = bool(isinstance(node, exp.Ordered) and node.args.get("nulls_first"))
+        if isinstance(self.types.kind(value), List | Struct | Map):
+            raise Refused("an order of lists, structs or maps", "order by their parts")
         return exp.Ordered(this=self._say(value), desc=is_desc, nulls_first=nulls_first)
 
     def _window_or_filter(self, node: exp.Expr) -> exp.Expr:
@@ -301,6 +325,28 @@ def _literal(node: exp.Expr) -> exp.Expr:
     if isinstance(kind, Decimal) or (kind is not None and kind == image(kind) and str(kind) in ("bigint", "double")):
         return to_type(node.copy(), kind)
     return to_type(node.copy(), Decimal(38, 0)) if kind is not None and str(kind) == "hugeint" else node.copy()
+
+
+def _in_three_values(value: exp.Expr, query: exp.Subquery) -> exp.Expr:
+    """IN of a query where unknown is told from false; Spark tells them apart only where rows are filtered."""
+    alias = exp.TableAlias(this=exp.to_identifier("_mlp_in"), columns=[exp.to_identifier("_mlp_of")])
+    query.set("alias", alias)
+    rows = exp.select("1").from_(query)
+    wanted = exp.column("_mlp_of", table="_mlp_in")
+    found = rows.where(exp.EQ(this=wanted, expression=exp.Paren(this=value.copy())))
+    nothing = exp.Not(this=exp.Exists(this=rows.copy()))
+    has_null = exp.Exists(this=rows.where(exp.Is(this=wanted.copy(), expression=exp.null())))
+    unknown = exp.Or(this=is_null(value), expression=has_null)
+    return case((nothing, exp.false()), (exp.Exists(this=found), exp.true()), (unknown, exp.null()),
+                default=exp.false())  # fmt: skip
+
+
+def _check_flags(node: exp.Binary) -> None:
+    """Refuse an operator with a word beside its two sides that is not known here."""
+    known = {"this", "expression", "negate", "typed", "safe"}
+    unknown = [key for key, value in node.args.items() if key not in known and value not in (None, False, [])]
+    if unknown:
+        raise Refused(_word(node), f"with {', '.join(unknown)}")
 
 
 def _word(node: exp.Expr) -> str:

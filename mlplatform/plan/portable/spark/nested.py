@@ -8,10 +8,10 @@ from sqlglot import exp
 
 from mlplatform.plan.portable.kinds import NULL, WHOLE
 from mlplatform.plan.portable.literals import whole
-from mlplatform.plan.portable.model import Arg, Call, Function, Refused
-from mlplatform.plan.portable.spark.build import both, case, fn, is_null, number, text, to_type
+from mlplatform.plan.portable.model import Arg, Call, Function, Refused, Says
+from mlplatform.plan.portable.spark.build import both, case, fn, is_null, lambda_, number, text, to_type
 from mlplatform.plan.portable.spark.casts import cast
-from mlplatform.types import BIGINT, INT, STRING, DataType, List, Map, Struct
+from mlplatform.types import BIGINT, INT, STRING, DataType, Decimal, List, Map, Struct
 
 
 def array(items: Sequence[exp.Expr], gives: List) -> exp.Expr:
@@ -84,11 +84,10 @@ def _filter(call: Call) -> exp.Expr:
 
 
 def _sorted(call: Call) -> exp.Expr:
-    """Ascending, nulls first as in Spark's sort_array; with words they are what is asked."""
+    """Ascending and nulls last, unless words say otherwise."""
     order = [str(arg.node.this).upper() for arg in call.args[1:]]
-    is_desc, nulls = bool(order and order[0] == "DESC"), order[1] if len(order) > 1 else "NULLS FIRST"
-    if len(call.args) == 1:
-        nulls = "NULLS LAST"
+    is_desc = bool(order and order[0] == "DESC") or "reverse" in call.name
+    nulls = order[1] if len(order) > 1 else "NULLS LAST"
     _element_kind(call)
     value = call.args[0].tree
     plain = fn("SORT_ARRAY", value, exp.false() if is_desc else exp.true())
@@ -105,7 +104,51 @@ def _joined(call: Call) -> exp.Expr:
     if _element_kind(call) != STRING:
         raise Refused(call.name, "of a list of text only")
     value = call.args[0].tree
-    return fn("ARRAY_JOIN", value, call.args[1].tree)
+    known = fn("SIZE", fn("ARRAY_COMPACT", value))
+    is_joined = exp.Or(this=exp.GT(this=known, expression=number(0)),
+                       expression=exp.EQ(this=fn("SIZE", value), expression=number(0)))  # fmt: skip
+    return case((is_joined, fn("ARRAY_JOIN", value, call.args[1].tree)))  # of nothing but nulls it is null
+
+
+def _added(call: Call) -> exp.Expr:
+    """`list_append(list, x)` and `list_prepend(x, list)`; null counts as an empty list."""
+    assert isinstance(call.kind, List)
+    is_append = "append" in call.name or "push_back" in call.name
+    value, item = call.args if is_append else reversed(call.args)
+    one = fn("ARRAY", cast(item.tree, item.kind, call.kind.element))
+    many = fn("COALESCE", cast(value.tree, value.kind, call.kind), to_type(fn("ARRAY"), call.kind))
+    return fn("CONCAT", many, one) if is_append else fn("CONCAT", one, many)
+
+
+def _unique(call: Call) -> exp.Expr:
+    _element_kind(call)
+    known = fn("ARRAY_DISTINCT", fn("ARRAY_COMPACT", call.args[0].tree))
+    return to_type(case((is_null(call.args[0].tree), exp.null()), default=fn("SIZE", known)), call.kind)
+
+
+def _flattened(call: Call) -> exp.Expr:
+    """The elements of all lists; a null among the lists is passed over."""
+    _element_kind(call)
+    return fn("FLATTEN", fn("ARRAY_COMPACT", call.args[0].tree))
+
+
+def _best(name: str) -> Says:
+    def says(call: Call) -> exp.Expr:
+        _element_kind(call)
+        return fn(name, call.args[0].tree)
+
+    return says
+
+
+def _sum(call: Call) -> exp.Expr:
+    """Null of a list without values."""
+    element_kind = _element_kind(call)
+    if element_kind not in WHOLE:
+        raise Refused(call.name, "of whole numbers only")
+    known = fn("ARRAY_COMPACT", call.args[0].tree)
+    step = to_type(both(exp.Add, exp.column("s"), to_type(exp.column("e"), Decimal(38, 0))), Decimal(38, 0))
+    total = fn("AGGREGATE", known, to_type(number(0), Decimal(38, 0)), lambda_(["s", "e"], step))
+    return to_type(case((exp.GT(this=fn("SIZE", known), expression=number(0)), total)), call.kind)
 
 
 def _extract(call: Call) -> exp.Expr:
@@ -146,11 +189,19 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("list_transform", _transform, "nested",
              ("array_transform", "list_apply", "array_apply", "apply")),
     Function("list_filter", _filter, "nested", ("array_filter", "filter")),
-    Function("list_sort", _sorted, "nested", ("array_sort",)),
+    Function("list_sort", _sorted, "nested", ("array_sort", "list_reverse_sort", "array_reverse_sort")),
     Function("array_to_string", _joined, "nested"),
     Function("list_extract", _extract, "nested",
-             ("array_extract", "list_element", "struct_extract", "map_extract_value", "element_at")),
+             ("array_extract", "list_element", "struct_extract", "map_extract_value")),
     Function("list_slice", _slice, "nested", ("array_slice",)),
+    Function("list_append", _added, "nested",
+             ("array_append", "array_push_back", "list_prepend", "array_prepend", "array_push_front")),
+    Function("list_unique", _unique, "nested", ("array_unique",)),
+    Function("list_max", _best("ARRAY_MAX"), "nested"),
+    Function("list_min", _best("ARRAY_MIN"), "nested"),
+    Function("list_sum", _sum, "nested"),
+    Function("flatten", _flattened, "nested"),
+    Function("list_distinct", None, "", ("array_distinct",), note="its order is chance; use list_sort of it on duckdb"),
     Function("range", _range, "nested", ("generate_series",)),
     Function("map_keys", lambda call: fn("MAP_KEYS", call.args[0].tree), "nested"),
     Function("map_values", lambda call: fn("MAP_VALUES", call.args[0].tree), "nested"),

@@ -10,7 +10,7 @@ from mlplatform.plan.portable.model import Call, Function, Refused, Says
 from mlplatform.plan.portable.spark import operators
 from mlplatform.plan.portable.spark.build import both, case, double, fn, is_null, number, to_type
 from mlplatform.plan.portable.spark.casts import cast
-from mlplatform.types import DOUBLE, Decimal
+from mlplatform.types import BIGINT, DOUBLE, Decimal
 
 
 def _real(name: str) -> Says:
@@ -155,7 +155,23 @@ def _constant(value: str) -> Says:
 
 
 def _bit_count(call: Call) -> exp.Expr:
-    return to_type(fn("BIT_COUNT", call.args[0].tree), call.kind)
+    """Of the bits of the value's own type; Spark counts those of 64."""
+    bits = {"tinyint": 8, "smallint": 16, "int": 32, "bigint": 64}.get(str(call.args[0].kind))
+    if bits is None:
+        raise Refused(call.name, f"of a {call.args[0].kind}")
+    value = to_type(call.args[0].tree, BIGINT)
+    if bits < 64:
+        value = both(exp.BitwiseAnd, value, to_type(number(2**bits - 1), BIGINT))
+    return to_type(fn("BIT_COUNT", value), call.kind)
+
+
+def _atan2(call: Call) -> exp.Expr:
+    """Spark loses the sign of a zero."""
+    first, second = (operators.real(arg) for arg in call.args)
+    zero = exp.EQ(this=exp.Paren(this=first.copy()), expression=number(0))
+    turned = exp.And(this=zero, expression=operators.has_minus(second))
+    half = case((operators.has_minus(first), double("-3.141592653589793")), default=double("3.141592653589793"))
+    return case((turned, half), default=fn("ATAN2", first, second))
 
 
 def _bitwise(kind: type[exp.Binary]) -> Says:
@@ -181,7 +197,8 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("log", _logarithm("LOG10"), "numbers", ("log10",), note=_LIBRARY),
     Function("log2", _logarithm("LOG2"), "numbers", note=_LIBRARY),
     *(Function(name, _real(name.upper()), "numbers", note=_LIBRARY)
-      for name in ("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh", "radians", "degrees")),
+      for name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "radians", "degrees")),
+    Function("atan2", _atan2, "numbers", note=_LIBRARY),
     Function("pi", _constant("3.141592653589793"), "numbers"),
     Function("isnan", _is_nan, "numbers"),
     Function("isinf", _is_infinite, "numbers"),

@@ -22,6 +22,8 @@ from mlplatform.types import (
     DataType,
     Decimal,
     List,
+    Map,
+    Struct,
 )  # fmt: skip
 
 
@@ -63,9 +65,13 @@ def divide(left: Arg, right: Arg) -> exp.Expr:
         return quotient
     infinity = double("Infinity")
     if right.kind in REAL:  # only they hold a zero with a sign
-        is_negative = fn("STARTSWITH", to_type(second, STRING), text("-"))
-        infinity = case((is_negative, double("-Infinity")), default=infinity)
+        infinity = case((has_minus(second), double("-Infinity")), default=infinity)
     return case((exp.EQ(this=second.copy(), expression=number(0)), both(exp.Mul, first, infinity)), default=quotient)
+
+
+def has_minus(tree: exp.Expr) -> exp.Expr:
+    """Whether a double is negative, or the negative zero."""
+    return fn("STARTSWITH", to_type(tree, STRING), text("-"))
 
 
 def is_nonzero(node: exp.Expr) -> bool:
@@ -109,6 +115,10 @@ def bitwise(kind: type[exp.Binary], left: Arg, right: Arg, gives: DataType) -> e
 
 def compare(kind: type[exp.Binary], left: Arg, right: Arg, common: DataType | None) -> exp.Expr:
     """A comparison, in the type in which DuckDB compares."""
+    if isinstance(left.kind, Map) or (
+        isinstance(left.kind, List | Struct) and kind not in (exp.EQ, exp.NEQ, exp.NullSafeEQ)
+    ):
+        raise Refused(f"an order of values of type {left.kind}")
     if left.kind == right.kind:
         return both(kind, left.tree, right.tree)
     if common is None:

@@ -9,7 +9,6 @@ from sqlglot import exp
 from mlplatform.plan.portable.calls import call_of, is_call
 from mlplatform.plan.portable.kinds import NULL
 from mlplatform.plan.portable.model import Refused
-from mlplatform.plan.portable.spark import operators
 from mlplatform.plan.portable.spark.asof import asof_source
 from mlplatform.plan.portable.spark.build import fn, to_type
 from mlplatform.plan.portable.spark.casts import cast
@@ -87,7 +86,7 @@ class Queries:
 
     def _condition(self, node: exp.Expr) -> exp.Expr:
         try:
-            return operators.as_boolean(self.speaker.arg(node))
+            return self.speaker.condition(node)
         except Refused as refused:
             self.speaker.refused.append(refused)
             return exp.true()
@@ -109,12 +108,12 @@ class Queries:
 
             keys = [item.unalias() for item in query.expressions if not has_aggregate(item)]
             return exp.Group(expressions=[self.speaker(key) for key in keys])
-        made = exp.Group(expressions=[self.speaker(key) for key in group.expressions])
-        for key, kind in (("rollup", exp.Rollup), ("cube", exp.Cube), ("grouping_sets", exp.GroupingSets)):
-            parts = [part for part in group.args.get(key) or () if isinstance(part, exp.Expr)]
-            if parts:
-                made.set(key, [kind(expressions=[self._set(item) for item in part.expressions]) for part in parts])
-        return made
+        return exp.Group(expressions=[self._grouped(key) for key in group.expressions])
+
+    def _grouped(self, key: exp.Expr) -> exp.Expr:
+        if isinstance(key, exp.Rollup | exp.Cube | exp.GroupingSets):
+            return type(key)(expressions=[self._set(item) for item in key.expressions])
+        return self.speaker(key)
 
     def _set(self, item: exp.Expr) -> exp.Expr:
         """One set of grouping columns."""

@@ -10,6 +10,7 @@ from sqlglot import exp
 from mlplatform.errors import PlanError, PlatformError, Span, repr_name
 from mlplatform.plan.nodes import CheckedPlan, Query
 from mlplatform.plan.places import word_span
+from mlplatform.plan.portable.functions import BY_NAME
 from mlplatform.plan.portable.kinds import NULL
 from mlplatform.plan.portable.model import Refused
 from mlplatform.plan.portable.normal import normal
@@ -117,4 +118,9 @@ def _errors(query: Query, refused: Sequence[Refused | PlanError]) -> list[Platfo
 
 
 def _place(what: str, query: Query) -> Span | None:
-    return word_span(what, query.texts) or (query.texts[0].at if len(query.texts) == 1 else query.at)
+    row = BY_NAME.get(what)
+    names = [what, *((row.name, *row.aliases) if row is not None else ())]
+    spans = (word_span(name, query.texts) for name in names)
+    return next((span for span in spans if span is not None), None) or (
+        query.texts[0].at if len(query.texts) == 1 else query.at
+    )

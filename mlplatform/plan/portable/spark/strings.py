@@ -59,38 +59,21 @@ def _trim(side: str) -> Says:
 
 
 def _substring(call: Call) -> exp.Expr:
-    """From 1; a start before the text takes from the length, a negative one counts from the end."""
-    value = _string(call.args[0])
-    start, length = call.args[1], call.arg(2)
-    known, known_length = whole(start.node), whole(length.node) if length is not None else None
-    if known is None or (length is not None and known_length is None):
-        return _substring_of(call)
-    if known_length is not None and known_length < 0:
-        raise Refused(call.name, "of a negative length")
-    if known == 0 and known_length is not None:
-        return fn("SUBSTRING", value, number(1), number(max(0, known_length - 1)))
-    if known >= 0:
-        rest = [number(known_length)] if known_length is not None else []
-        return fn("SUBSTRING", value, number(max(known, 1)), *rest)
-    size = fn("CHAR_LENGTH", value)
-    first = fn("GREATEST", number(0), both(exp.Sub, size, number(-known)))
-    rest = [number(known_length)] if known_length is not None else []
-    return fn("SUBSTRING", value, both(exp.Add, first, number(1)), *rest)
-
-
-def _substring_of(call: Call) -> exp.Expr:
-    value, start = call.args[0].tree, cast(call.args[1].tree, call.args[1].kind, INT)
-    length = call.arg(2)
-    size = fn("CHAR_LENGTH", value)
-    before = exp.LT(this=exp.Paren(this=start.copy()), expression=number(0))
-    counted = both(exp.Add, both(exp.Add, size, start), number(1))
-    begin = case((before, fn("GREATEST", counted, number(1))), default=start)
+    """From 1, from the end where negative; a start before the text, or a negative length, takes what lies within."""
+    value, length = _string(call.args[0]), call.arg(2)
+    known, known_length = whole(call.args[1].node), whole(length.node) if length is not None else None
+    if known is not None and known >= 1 and (length is None or (known_length or -1) >= 0):
+        return fn("SUBSTRING", value, *(arg.tree for arg in call.args[1:]))
+    start = to_type(call.args[1].tree, INT)
+    is_before = exp.LT(this=exp.Paren(this=start.copy()), expression=number(0))
+    from_end = both(exp.Add, both(exp.Add, fn("CHAR_LENGTH", value), start), number(1))
+    begin = from_end if known is not None and known < 0 else start
+    begin = case((is_before, from_end), default=start) if known is None else begin
     if length is None:
         return fn("SUBSTRING", value, fn("GREATEST", begin, number(1)))
-    end = both(exp.Add, begin, cast(length.tree, length.kind, INT))
-    first = fn("GREATEST", begin, number(1))
-    taken = fn("GREATEST", both(exp.Sub, end, first), number(0))
-    return fn("SUBSTRING", value, first, taken)
+    end = both(exp.Add, begin, to_type(length.tree, INT))
+    first = fn("GREATEST", fn("LEAST", begin, end), number(1))
+    return fn("SUBSTRING", value, first, fn("GREATEST", both(exp.Sub, fn("GREATEST", begin, end), first), number(0)))
 
 
 def _left(call: Call) -> exp.Expr:
@@ -188,21 +171,25 @@ def _regexp_replace(call: Call) -> exp.Expr:
         raise Refused(call.name, "with a replacement that is no constant")
     pattern = _with_flags(_regex(call.args[1], call.name), options)
     value = _string(call.args[0])
-    replacement = text(_java_replacement(known))
     if "g" in options:
-        return fn("REGEXP_REPLACE", value, pattern, replacement)
-    raise Refused(call.name, "of the first match only; add the option 'g'")
+        return fn("REGEXP_REPLACE", value, pattern, text(_java_replacement(known)))
+    first = text(f"\\A((?s:.*?))(?:{pattern.this})")  # all up to the leftmost match is its first group
+    return fn("REGEXP_REPLACE", value, first, text("$1" + _java_replacement(known, shift=1, follows_group=True)))
 
 
-def _java_replacement(known: str) -> str:
+def _java_replacement(known: str, *, shift: int = 0, follows_group: bool = False) -> str:
     made, place = "", 0
     while place < len(known):
         letter = known[place]
         if letter == "\\" and place + 1 < len(known):
             place += 1
-            made += f"${known[place]}" if known[place].isdigit() else "\\" + known[place]
+            is_group = known[place].isdigit()
+            made += f"${int(known[place]) + shift}" if is_group else "\\" + known[place]
+            follows_group = is_group
         else:
-            made += "\\$" if letter == "$" else letter
+            # A digit after a group would be read as a part of its number.
+            made += f"\\{letter}" if letter == "$" or (follows_group and letter.isdigit()) else letter
+            follows_group = False
         place += 1
     return made
 
@@ -253,8 +240,9 @@ def _reversed(call: Call) -> exp.Expr:
 
 def _code(call: Call) -> exp.Expr:
     value = _string(call.args[0])
-    return to_type(case((exp.EQ(this=exp.Paren(this=value.copy()), expression=text("")), number(0)),
-                        default=fn("ASCII", value)), call.kind)  # fmt: skip
+    nothing = number(0 if call.name == "ascii" else -1)
+    is_empty = exp.EQ(this=exp.Paren(this=value.copy()), expression=text(""))
+    return to_type(case((is_empty, nothing), default=fn("ASCII", value)), call.kind)
 
 
 FUNCTIONS: tuple[Function, ...] = (
@@ -280,10 +268,10 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("strlen", _bytes_length, "strings", ("octet_length",)),
     Function("ascii", _code, "strings", ("unicode", "ord")),
     Function("translate", _texts("TRANSLATE"), "strings"),
-    Function("levenshtein", _texts("LEVENSHTEIN"), "strings", ("editdist3",)),
+    Function("levenshtein", None, note="counted in bytes, and in characters by others"),
     Function("regexp_matches", _regexp_matches, "strings: regular expressions"),
     Function("regexp_full_match", _regexp_full_match, "strings: regular expressions"),
-    Function("regexp_replace", _regexp_replace, "strings: regular expressions", note="with the option g"),
+    Function("regexp_replace", _regexp_replace, "strings: regular expressions"),
     Function("regexp_extract", _regexp_extract, "strings: regular expressions"),
     Function("regexp_extract_all", _regexp_extract_all, "strings: regular expressions"),
     Function("md5", _digest("MD5"), "strings: digests"),

@@ -11,7 +11,7 @@ from mlplatform.plan.portable.calls import call_of, is_call
 from mlplatform.plan.portable.kinds import TIMES, WHOLE
 from mlplatform.plan.portable.literals import constant, whole
 from mlplatform.plan.portable.model import Arg, Call, Function, Refused
-from mlplatform.plan.portable.spark.build import both, fn, number, text, to_type
+from mlplatform.plan.portable.spark.build import both, case, fn, number, text, to_type
 from mlplatform.plan.portable.spark.casts import cast
 from mlplatform.types import BIGINT, DATE, DOUBLE, INT, STRING, TIMESTAMP, DataType, Decimal
 
@@ -50,7 +50,7 @@ def part(name: str, value: Arg, gives: DataType) -> exp.Expr:
     if name in plain:
         return to_type(fn(plain[name], value.tree), gives)
     if name in ("hour", "minute", "second"):
-        return number(0) if value.kind == DATE else to_type(fn(name.upper(), value.tree), gives)
+        return to_type(fn(name.upper(), to_type(value.tree, TIMESTAMP)), gives)
     if name in ("dow", "isodow"):
         day = fn("WEEKDAY", value.tree)  # Monday is 0
         one = both(exp.Add, day, number(1))
@@ -175,8 +175,7 @@ def _difference(call: Call) -> exp.Expr:
     if name == "day":
         return to_type(fn("DATEDIFF", days[1], days[0]), BIGINT)
     if name == "week":
-        weeks = [to_type(fn("DATE_TRUNC", text("WEEK"), day), DATE) for day in days]
-        return both(exp.IntDiv, fn("DATEDIFF", weeks[1], weeks[0]), number(7))
+        return both(exp.IntDiv, fn("DATEDIFF", days[1], days[0]), number(7))  # whole weeks, not Mondays between
     months = {"month": "MONTH", "quarter": "QUARTER", "year": "YEAR"}
     if name not in months:
         raise Refused(f"{call.name} by {name}")
@@ -209,11 +208,10 @@ def _epoch_ms(call: Call) -> exp.Expr:
     value = call.args[0]
     if value.kind in WHOLE:
         return to_type(fn("TIMESTAMP_MILLIS", cast(value.tree, value.kind, BIGINT)), call.kind)
-    return _floor_div_towards_zero(value, 1000)
-
-
-def _floor_div_towards_zero(value: Arg, size: int) -> exp.Expr:
-    return both(exp.IntDiv, micros(value), number(size)) if size > 1 else micros(value)
+    exact = micros(_time(call))  # rounded half away from zero
+    is_before = exp.LT(this=exact.copy(), expression=number(0))
+    half = case((is_before, number(-500)), default=number(500))
+    return both(exp.IntDiv, both(exp.Add, exact, half), number(1000))
 
 
 def _epoch_us(call: Call) -> exp.Expr:
