@@ -24,6 +24,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """An empty workspace."""
+    """An empty workspace, whose engines are set by `engines.yaml`."""
     folder = tmp_path_factory.mktemp("tpch")
-    return Workspace(folder, env={"MLP_WAREHOUSE": str(folder / "warehouse"), "MLP_ENGINE_DUCKDB_THREADS": "2"})
+    (folder / "mlplatform.yaml").write_text(Path(__file__).with_name("engines.yaml").read_text(encoding="utf-8"))
+    return Workspace(folder, env={})

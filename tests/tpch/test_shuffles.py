@@ -12,6 +12,7 @@ from mlplatform.workspace import Workspace
 KIB = 1024
 _SPEC = """version: 1
 pipeline: shuffles
+engine: {{options: {{beam: {{broadcast_bytes: 8MiB}}}}}}
 sources:
   lineitem: {{connector: files, path: "{tables}/lineitem/*.parquet"}}
   supplier: {{connector: files, path: "{tables}/supplier/*.parquet"}}
