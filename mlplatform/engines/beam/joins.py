@@ -25,6 +25,7 @@ from mlplatform.engines.beam.pieces import (
 JoinKind = Literal["inner", "left", "right", "full", "semi", "anti", "asof", "asof_left"]
 _RIGHT_MAY_GO = ("inner", "left", "semi", "anti", "asof", "asof_left")
 _LEFT_MAY_GO = ("inner", "right")
+_MOST_ROWS = 1 << 24  # a larger product says nothing any more
 _WORDS = {"inner": {}, "left": {"side": "LEFT"}, "right": {"side": "RIGHT"}, "full": {"side": "FULL"},
           "semi": {"kind": "SEMI"}, "anti": {"kind": "ANTI"}, "asof": {"method": "ASOF"},
           "asof_left": {"method": "ASOF", "side": "LEFT"}}  # fmt: skip
@@ -109,10 +110,10 @@ def _rows(left: Piece, right: Piece, kind: JoinKind) -> tuple[int | None, int]:
     if left.rows_bound is None or right.rows_bound is None:
         return None, guess
     bound = max(left.rows_bound, 1) * max(right.rows_bound, 1)
-    return bound, min(guess, bound)
+    return (bound, min(guess, bound)) if bound <= _MOST_ROWS else (None, guess)
 
 
-# --- hash ----------------------------------------------------------------------------------------------
+# --- hash --------------------------------------------------------------------------------------------
 
 
 def _equality(condition: exp.Expr, left: Piece, right: Piece) -> _Equal | None:

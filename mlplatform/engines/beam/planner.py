@@ -11,6 +11,7 @@ from sqlglot import exp
 from mlplatform.engines.beam.draft import Draft
 from mlplatform.engines.beam.normal import normalised
 from mlplatform.engines.beam.pieces import Piece, Spread, UncutError, column, table_of
+from mlplatform.engines.beam.prune import pruned
 from mlplatform.engines.beam.queries import planned, whole
 from mlplatform.engines.beam.scope import Relation, Scope
 from mlplatform.engines.beam.sizes import BROADCAST_BYTES, BUCKET_BYTES, scan_rows
@@ -42,7 +43,7 @@ def plan_job(
         # A query that several stages would compute gets a stage of its own: sums of floats may differ each time.
         torn = frozenset(name for name, stages in draft.used_in.items() if len(stages) > 1)
         if not torn - pinned:
-            return job
+            return pruned(job)
         pinned |= torn
 
 
