@@ -48,6 +48,11 @@ def lies(batch):
 
 def leaves(batch):
     raise SystemExit(3)
+
+def interrupts(batch):
+    import os, signal
+    os.kill(os.getpid(), signal.SIGINT)
+    return batch
 """
 
 
@@ -119,6 +124,21 @@ def test_division_and_overflow_fail_alike(runs: Runs) -> None:
         codes = {_fault(runs, spec, engine).code for engine in ("beam", "duckdb")}
         assert codes <= {"E_OVERFLOW", "E_DIVISION_BY_ZERO"}
         assert len(codes) == 1
+
+
+def test_an_interrupt_stops_the_run(runs: Runs) -> None:
+    assert _fault(runs, _spec(runs, "interrupts"), "beam").code == "E_INTERRUPTED"
+    assert list(runs.folder.rglob("*.parquet")) == []
+
+
+@pytest.mark.slow
+def test_workers_in_processes_of_their_own(runs: Runs) -> None:
+    engine = "{default: beam, beam: {direct_running_mode: multi_processing, direct_num_workers: 2}}"
+    runs = Runs(runs.folder, engine=engine)
+    runs.run(_spec(runs, "doubled", mode="append"))
+    assert [row["k"] for row in runs.rows("raw.t")] == [2, 4, 6]
+    spec = _spec(runs, "fails", mode="append")
+    assert _fault(runs, spec, "beam").render() == _fault(runs, spec, "duckdb").render()
 
 
 def _fault(runs: Runs, spec: Path, engine: str) -> PlatformError:

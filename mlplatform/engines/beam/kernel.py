@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -22,6 +25,16 @@ _KEPT_BYTES = 512 << 20
 Fault = Callable[[Exception], PlatformError | None]
 
 
+# Runners make workers out of pickles, so the driver holds none of them; those of its own process it finds here.
+_AT_WORK: weakref.WeakSet[Kernel] = weakref.WeakSet()
+
+
+def interrupt(run: str) -> None:
+    """Stop what the kernels of a run are doing in this process; they fail with E_INTERRUPTED."""
+    for kernel in list(_AT_WORK):
+        kernel.interrupt(run)
+
+
 class Kernel:
     """One connection of a worker; close it. Not for several threads.
 
@@ -33,17 +46,28 @@ class Kernel:
         check_versions(program.versions)
         self._what = program.what
         self._open = contextlib.ExitStack()
-        self.connection = self._open.enter_context(
-            connect(program.limits, program.database, keeps_order=program.keeps_order)
-        )
         memory = program.limits.memory_bytes
+        # Two databases must not spill into one folder: their files have the same names.
+        self._spill = program.limits.temp_folder / f"{program.database}-{os.getpid()}"
+        limits = replace(program.limits, temp_folder=self._spill)
+        self.connection = self._open.enter_context(connect(limits, program.database, keeps_order=program.keeps_order))
+        self._run = program.run
+        _AT_WORK.add(self)
         self.kept_bytes = _KEPT_BYTES if memory is None else min(memory // 4, _KEPT_BYTES)
         self._views: set[str] = set()
         self._tables: set[str] = set()
 
     def close(self) -> None:
         """Close the connection; the last one of a process takes its database along."""
+        _AT_WORK.discard(self)
         self._open.close()
+        with contextlib.suppress(OSError):  # another connection's files are in it
+            self._spill.rmdir()
+
+    def interrupt(self, run: str) -> None:
+        """Stop the running statement, from another thread, when it is that run's."""
+        if self._run == run:
+            self.connection.interrupt()
 
     def gather(self, table: InputTable) -> Gathered:
         """Where the rows of an input are collected; known to SQL after its `done`, in place of what had its name."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # A part of a source that one worker reads, at rest. On one machine larger parts leave less to exchange.
 _SPLIT_BYTES = {"DirectRunner": 1 << 30}
 _REMOTE_SPLIT_BYTES = 64 << 20
+_LOUD = ("apache_beam", "PrismRunner", "SdkWorker")
 _LOCAL = ("DirectRunner", "PrismRunner")
 RUNNERS = ("DirectRunner", "PrismRunner", "FlinkRunner", "DataflowRunner", "PortableRunner")
 _SIZES = ("split_bytes", "bucket_bytes", "broadcast_bytes")
@@ -112,11 +113,12 @@ def quiet() -> Iterator[None]:
     root = logging.getLogger()
     nothing = logging.NullHandler()
     root.addHandler(nothing)  # else a first warning of Beam's would set up logging for the whole process
-    loud = logging.getLogger("apache_beam")
-    level = loud.level
-    loud.setLevel(logging.CRITICAL)
+    loud = {logger: logger.level for logger in map(logging.getLogger, _LOUD)}
+    for logger in loud:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        loud.setLevel(level)
+        for logger, level in loud.items():
+            logger.setLevel(level)
         root.removeHandler(nothing)

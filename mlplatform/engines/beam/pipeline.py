@@ -71,13 +71,13 @@ class TableCoder(Coder):
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """What every worker is told: its limits, the name of its database; where the manifest goes; sizes of splits.
+    """What every worker is told: its limits, the run that it works for, where the manifest goes, sizes of splits.
 
     `ordered` names the targets whose rows are written in the order in which their stage gives them.
     """
 
     limits: Limits
-    database: str
+    run: str
     manifest: str
     split_bytes: int
     ordered: frozenset[str] = frozenset()
@@ -139,7 +139,7 @@ class _Builder:
         rows = InputTable(_ROWS, self.job.stages[stage].columns)
         statement = copy_statement(exp.select("*").from_(exp.to_identifier(_ROWS)), target)
         program = Program(f"write {target.sink}", _writing(target), statement, self.shipment.limits,
-                          self.shipment.database, (rows,), target)  # fmt: skip
+                          self.shipment.run, (rows,), target)  # fmt: skip
         found: Collected = self.rows[stage] | f"write {target.sink}" >> beam.ParDo(
             WriteTables(program)
         ).with_output_types(bytes)
@@ -197,19 +197,19 @@ class _Builder:
         bucket = exp.alias_(exp.cast(number, "smallint"), "mlp_bucket")
         sql = exp.select("*", bucket).from_(exp.to_identifier(item.name, quoted=True).sql("duckdb")).sql("duckdb")
         table = InputTable(item.name, self.job.stages[item.stage].columns)
-        return Program(stage.name, _running(stage), sql, self.shipment.limits, self.shipment.database, (table,))
+        return Program(stage.name, _running(stage), sql, self.shipment.limits, self.shipment.run, (table,))
 
     def _program(self, stage: Read | Compute, inputs: tuple[InputTable, ...]) -> Program:
         """The stage's SQL; or its COPY, where it is the last before a sink."""
         target, shipment = self.written.get(stage.name), self.shipment
         if target is None:
             return Program(
-                stage.name, _running(stage), stage.query.sql("duckdb"), shipment.limits, shipment.database, inputs
+                stage.name, _running(stage), stage.query.sql("duckdb"), shipment.limits, shipment.run, inputs
             )
         is_ordered = target.sink in shipment.ordered
         return Program(
             stage.name, _writing(target), copy_statement(stage.query, target), shipment.limits,
-            f"{shipment.database}-ordered" if is_ordered else shipment.database, inputs, target, is_ordered,
+            shipment.run, inputs, target, is_ordered,
         )  # fmt: skip
 
     def _gives(self, stage: Stage) -> type:

@@ -29,19 +29,24 @@ class InputTable:
 class Program:
     """A stage's SQL and the tables that it reads.
 
-    `what` it does is for messages. `limits` hold for each worker process: its stages share one database, which
-    `database` names. With a `target`, the SQL is a COPY that writes the rows for that sink.
+    `what` it does is for messages. `limits` hold for each worker process: the stages of a `run` share one database.
+    With a `target`, the SQL is a COPY that writes the rows for that sink.
     """
 
     stage: str
     what: str
     sql: str
     limits: Limits
-    database: str
+    run: str
     inputs: tuple[InputTable, ...] = ()
     target: WriteTarget | None = None
     keeps_order: bool = False
     versions: tuple[tuple[str, str], ...] = field(default_factory=lambda: versions_here())
+
+    @property
+    def database(self) -> str:
+        """The name of the database; rows in order need other settings, and so one of their own."""
+        return f"{self.run}-ordered" if self.keeps_order else self.run
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 from mlplatform.engines.base import WriteTarget, Written
 from mlplatform.engines.beam.dofns import METRICS
 from mlplatform.engines.beam.faults import from_text
+from mlplatform.engines.beam.kernel import interrupt
 from mlplatform.engines.beam.options import BeamOptions, open_runner, pipeline_options
 from mlplatform.engines.beam.pipeline import Shipment, build
 from mlplatform.engines.beam.stages import Job
@@ -23,6 +26,7 @@ from mlplatform.errors import EngineError, PlatformError
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Source
 
+_POLL_S = 0.1
 _LOG = logging.getLogger(__name__)
 
 
@@ -52,7 +56,7 @@ def run_job(
     )
     pipeline = beam.Pipeline(runner=open_runner(options), options=pipeline_options(options))
     build(pipeline, job, sources, targets, shipment)
-    result = _finished(pipeline)
+    result = _finished(pipeline, shipment.run)
     if not manifest.is_file():
         hint = "workers must reach the warehouse and the folder of temporary files by the same paths"
         raise EngineError("E_ENGINE", f"the job ended without its manifest {manifest}", hint=hint)
@@ -68,17 +72,39 @@ def _workers(limits: Limits, options: BeamOptions) -> Limits:
     )
 
 
-def _finished(pipeline: beam.Pipeline) -> PipelineResult:
+def _finished(pipeline: beam.Pipeline, run: str) -> PipelineResult:
+    begun: list[PipelineResult] = []
+
+    def work() -> str | None:
+        begun.append(pipeline.run())
+        state: str | None = begun[0].wait_until_finish()
+        return state
+
     try:
-        result = pipeline.run()
-        state = result.wait_until_finish()
+        state = _stoppable(work, begun, run)
     except PlatformError:
         raise
     except Exception as error:  # boundary: the runner, which raises what it likes  # noqa: BLE001
         raise _error(error) from None
     if state not in (None, PipelineState.DONE):
         raise EngineError("E_ENGINE", f"the Beam job ended as {state}", hint="its runner's logs say why")
-    return result
+    return begun[0]
+
+
+def _stoppable(work: Callable[[], str | None], begun: Sequence[PipelineResult], run: str) -> str | None:
+    """What `work` gives, done in a thread: an interrupt from the keyboard then reaches us, and from us the workers."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            for result in begun:
+                with suppress(Exception):  # boundary: the runner; what it says to this is of no use
+                    result.cancel()
+            while not future.done():
+                interrupt(run)
+                wait([future], timeout=_POLL_S)
+            raise
 
 
 def _error(error: Exception) -> PlatformError:
