@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from mlplatform.errors import PlatformError, UsageError, did_you_mean, listed, raise_all, repr_name
+from mlplatform.errors import UsageError, did_you_mean, listed, repr_name
+from mlplatform.run.workspace_file import read_workspace_file
 from mlplatform.spec.durations import parse_size
 
 FILE_NAME = "mlplatform.yaml"
-_KEYS = ("warehouse", "catalog", "engine", "environments", "environment")
 _DUCKDB_KEYS = ("memory_limit", "threads", "temp_directory")
 
 
@@ -47,38 +45,15 @@ def find_root(start: Path) -> Path | None:
 def load_config(start: Path | None, env: Mapping[str, str], *, environment: str | None = None) -> Config:
     """The configuration found from `start` (default: the working folder) upwards, or the embedded default there.
 
-    Raises: UsageError E_WORKSPACE, all faults of the file at once.
+    Raises: SpecError for what is no YAML, UsageError E_WORKSPACE, E_SIZE.
     """
     begin = start if start is not None else Path.cwd()
     root = find_root(begin if begin.is_dir() else begin.parent)
-    document = _read(root / FILE_NAME) if root is not None else {}
+    document = read_workspace_file(root / FILE_NAME) if root is not None else {}
     chosen = environment or env.get("MLP_ENVIRONMENT") or document.get("environment")
     document = _in_environment(document, chosen)
     document = _overridden(document, env)
     return _config(root if root is not None else Path.cwd(), document, chosen)
-
-
-def _read(path: Path) -> dict[str, Any]:  # Any: YAML
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise UsageError("E_WORKSPACE", f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise UsageError("E_WORKSPACE", f"{path} is not a mapping", hint="write `warehouse: …`")
-    _check_keys(document, _KEYS, str(path))
-    return document
-
-
-def _check_keys(document: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:  # Any: YAML
-    errors: list[PlatformError] = [
-        UsageError("E_WORKSPACE", f"{where}: unknown key {repr_name(str(key))}", hint=did_you_mean(str(key), known),
-                   notes=[f"keys: {', '.join(known)}"])
-        for key in document
-        if key not in known
-    ]  # fmt: skip
-    raise_all(errors)
 
 
 def _in_environment(document: dict[str, Any], name: str | None) -> dict[str, Any]:  # Any: YAML
@@ -92,8 +67,7 @@ def _in_environment(document: dict[str, Any], name: str | None) -> dict[str, Any
             hint=did_you_mean(name, environments),
             notes=[f"environments: {listed(environments) or 'none'}"],
         )
-    overrides = environments[name] or {}
-    _check_keys(overrides, ("warehouse", "catalog", "engine"), f"environment {repr_name(name)}")
+    overrides = environments[name]
     engine = {**(document.get("engine") or {}), **(overrides.get("engine") or {})}
     return {**document, **overrides, "engine": engine}
 
@@ -114,9 +88,7 @@ def _overridden(document: dict[str, Any], env: Mapping[str, str]) -> dict[str, A
 
 def _config(root: Path, document: Mapping[str, Any], environment: str | None) -> Config:  # Any: YAML
     engine = document["engine"]
-    _check_keys(engine, ("default", "duckdb", "spark", "beam"), "engine")
     duckdb = engine["duckdb"]
-    _check_keys(duckdb, _DUCKDB_KEYS, "engine.duckdb")
     warehouse = str(document.get("warehouse") or ".mlp/warehouse")
     if "://" in warehouse and not warehouse.startswith("file://"):
         raise UsageError(
