@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,12 @@ import pytest
 
 pytest.importorskip("apache_beam", reason="needs the extra `beam`")
 
-from mlplatform.errors import PlatformError
+from mlplatform.engines.beam.shipping import modules_beside, with_modules
+from mlplatform.engines.functions import load_function
+from mlplatform.errors import PlatformError, Span
+from mlplatform.plan.nodes import Function
+from mlplatform.spec.located import Located
+from mlplatform.types import Schema
 from tests.services.runs import Runs
 
 SCHEMA = {"k": "int", "v": "string"}
@@ -124,6 +131,26 @@ def test_division_and_overflow_fail_alike(runs: Runs) -> None:
         codes = {_fault(runs, spec, engine).code for engine in ("beam", "duckdb")}
         assert codes <= {"E_OVERFLOW", "E_DIVISION_BY_ZERO"}
         assert len(codes) == 1
+
+
+def test_modules_beside_the_spec_come_along(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "shipped_words.py").write_text("WORD = 'brought'\n", encoding="utf-8")
+    (here / "shipped_rules.py").write_text(
+        "import pyarrow\nfrom shipped_words import WORD\ndef f(batch):\n    return WORD\n", encoding="utf-8"
+    )
+    function = Located("shipped_rules:f", Span("p.yaml", 1, 1))
+    node = Function("f", function, "t", Schema(()), str(here))
+    load_function(node)
+    modules = modules_beside(node)
+    assert sorted(modules) == ["shipped_rules.py", "shipped_words.py"]
+    assert with_modules(node, modules) is node
+    here.rename(tmp_path / "gone")
+    there = with_modules(pickle.loads(pickle.dumps(node)), modules)
+    assert load_function(there)(None) == "brought"
+    assert with_modules(node, modules).folder == there.folder
+    shutil.rmtree(there.folder)
 
 
 def test_an_interrupt_stops_the_run(runs: Runs) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -14,6 +14,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from mlplatform.engines.beam.faults import carried
 from mlplatform.engines.beam.kernel import Fault, Kernel
 from mlplatform.engines.beam.programs import Program, Split
+from mlplatform.engines.beam.shipping import with_modules
 from mlplatform.engines.beam.shuffle import decode, encode, parted, tagged, untagged
 from mlplatform.engines.beam.write import copy_rows, write_manifest
 from mlplatform.engines.duckdb.read_faults import source_error
@@ -221,13 +222,14 @@ def _counted(data: bytes, exchange: str) -> bytes:
 class CallFunction(beam.DoFn):
     """A user's function over tables; its class is made, and its `setup` called, once."""
 
-    def __init__(self, node: Function, stage: str) -> None:
-        self._node, self._stage = node, stage
+    def __init__(self, node: Function, stage: str, modules: Mapping[str, bytes]) -> None:
+        self._node, self._stage, self._modules = node, stage, modules
         self._function: Callable[..., Any] | None = None  # Any: the user's own
 
     def setup(self) -> None:
         """Find the function."""
         with carried():
+            self._node = with_modules(self._node, self._modules)
             self._function = made(self._node, load_function(self._node))
 
     def process(self, element: pa.Table) -> Iterator[pa.Table]:

@@ -22,6 +22,13 @@ _REMOTE_SPLIT_BYTES = 64 << 20
 _LOUD = ("apache_beam", "PrismRunner", "SdkWorker")
 _LOCAL = ("DirectRunner", "PrismRunner")
 RUNNERS = ("DirectRunner", "PrismRunner", "FlinkRunner", "DataflowRunner", "PortableRunner")
+_SHIPPING = (
+    "sdk_container_image",
+    "setup_file",
+    "extra_packages",
+    "requirements_file",
+    "worker_harness_container_image",
+)
 _SIZES = ("split_bytes", "bucket_bytes", "broadcast_bytes")
 
 
@@ -43,12 +50,17 @@ class BeamOptions:
 def read_options(options: Mapping[str, Any]) -> BeamOptions:  # Any: YAML
     """The options of a run.
 
-    Raises: UsageError E_VALUE for a runner that is not known; SpecError E_SIZE.
+    Raises: UsageError E_VALUE for a runner that is not known, E_USAGE where its workers would lack this package;
+        SpecError E_SIZE.
     """
     runner = str(options.get("runner", "DirectRunner"))
     if runner not in RUNNERS:
         raise UsageError("E_VALUE", f"Beam has no runner {repr_name(runner)}", hint=did_you_mean(runner, RUNNERS),
                          notes=[f"runners: {listed(RUNNERS)}"])  # fmt: skip
+    if runner == "DataflowRunner" and not any(options.get(name) for name in _SHIPPING):
+        raise UsageError("E_USAGE", "workers of DataflowRunner need mlplatform, and no option brings it to them",
+                         hint="set sdk_container_image, as docs/beam.md shows",
+                         notes=[f"or one of: {listed(_SHIPPING[1:])}"])  # fmt: skip
     sizes = {name: parse_size(str(options[name])) for name in _SIZES if name in options}
     split_bytes = sizes.pop("split_bytes", _SPLIT_BYTES.get(runner, _REMOTE_SPLIT_BYTES))
     rest = {name: value for name, value in options.items() if name not in (*_SIZES, "runner")}

@@ -28,6 +28,7 @@ from mlplatform.engines.beam.dofns import (
     WriteTables,
 )
 from mlplatform.engines.beam.programs import InputTable, Program
+from mlplatform.engines.beam.shipping import modules_beside
 from mlplatform.engines.beam.shuffle import decode, encode
 from mlplatform.engines.beam.splits import splits
 from mlplatform.engines.beam.stages import (
@@ -124,7 +125,8 @@ class _Builder:
             case Compute():
                 self.rows[stage.name] = self._compute(stage)
             case Apply():
-                function = beam.ParDo(CallFunction(stage.function, stage.name)).with_output_types(pa.Table)
+                call = CallFunction(stage.function, stage.name, modules_beside(stage.function))
+                function = beam.ParDo(call).with_output_types(pa.Table)
                 self.rows[stage.name] = self.rows[stage.stage] | stage.name >> function
             case Flatten():
                 self.rows[stage.name] = tuple(self.rows[name] for name in stage.stages) | stage.name >> beam.Flatten()

@@ -25,7 +25,13 @@ def test_sizes_are_ours_and_the_rest_is_beams() -> None:
 
 def test_beam_gets_its_options() -> None:
     pytest.importorskip("apache_beam", reason="needs the extra `beam`")
-    given = {"runner": "DataflowRunner", "project": "p", "setup_file": "./setup.py", "num_workers": 3, "labels": ["a=b"]}
+    given = {
+        "runner": "DataflowRunner",
+        "project": "p",
+        "setup_file": "./setup.py",
+        "num_workers": 3,
+        "labels": ["a=b"],
+    }
     found = pipeline_options(read_options(given)).get_all_options()
     assert {name: found[name] for name in given} == given
     local = pipeline_options(read_options({"runner": "PrismRunner"})).get_all_options()
@@ -38,6 +44,7 @@ def test_beam_gets_its_options() -> None:
         ({"runner": "DirctRunner"}, "E_VALUE", 'did you mean "DirectRunner"'),
         ({"num_wrokers": 2}, "E_KEY_UNKNOWN", 'did you mean "num_workers"'),
         ({"bucket_byte": 2}, "E_KEY_UNKNOWN", 'did you mean "bucket_bytes"'),
+        ({"runner": "DataflowRunner", "project": "p"}, "E_USAGE", "sdk_container_image"),
         ({"split_bytes": "many"}, "E_SIZE", "many"),
         ({"num_workers": "two"}, "E_VALUE", "num_workers"),
     ],
