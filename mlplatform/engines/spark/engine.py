@@ -39,7 +39,9 @@ class SparkEngine:
 
     def capabilities(self) -> Capabilities:
         """Many machines; needs pyspark and, but for Spark Connect, Java."""
-        return Capabilities("spark", is_distributed=True, needs="pyspark 4.2, Java 17 or later")
+        return Capabilities(
+            "spark", is_distributed=True, needs="pyspark 4.2, Java 17 or later", start_s=7.0, bytes_per_s=20_000_000
+        )
 
     def run(self, plan: CheckedPlan, targets: Sequence[WriteTarget], limits: Limits, watch: Watch) -> EngineReport:
         """Write every target; see the port."""

@@ -6,6 +6,7 @@ one derived from it, with its own views and settings. One local session of ours 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -137,14 +138,14 @@ def _base(limits: Limits, *, needs_delta: bool) -> SparkSession:
 
 def _serves(context: SparkContext, limits: Limits, needs_delta: bool) -> bool:
     """Whether our session has what is asked for by name; the rest is as it was started first."""
-    conf = context.getConf()
     if not _is_alive(context):
         return False
-    if needs_delta and DELTA_EXTENSION not in str(conf.get("spark.sql.extensions", "")):
+    # As we gave them: Spark itself adds to some of its settings.
+    given = json.loads(context.getConf().get(_OURS, "{}") or "{}")
+    if needs_delta and DELTA_EXTENSION not in given.get("spark.sql.extensions", ""):
         return False
     asked = {key: text(value) for key, value in limits.options.items() if key.startswith("spark.")}
-    static = {key: value for key, value in asked.items() if not key.startswith("spark.sql.")}
-    return all(conf.get(key) == value for key, value in static.items())
+    return all(given.get(key) == value for key, value in asked.items() if not key.startswith("spark.sql."))
 
 
 def _is_alive(context: SparkContext) -> bool:
@@ -162,7 +163,7 @@ def _start(settings: Mapping[str, str]) -> SparkSession:
     from pyspark.sql import SparkSession
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers run what the driver runs
-    conf = SparkConf(loadDefaults=False).setAll([*settings.items(), (_OURS, "true")])
+    conf = SparkConf(loadDefaults=False).setAll([*settings.items(), (_OURS, json.dumps(dict(settings)))])
     with tempfile.TemporaryFile(prefix="mlp-spark-") as log:
         try:
             SparkContext._ensure_initialized(gateway=_gateway(conf, log), conf=conf)
