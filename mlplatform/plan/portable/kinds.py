@@ -109,3 +109,15 @@ def is_exact(kind: DataType) -> bool:
 def is_number(kind: DataType) -> bool:
     """Whole numbers, decimals and floats."""
     return is_exact(kind) or kind in REAL
+
+
+def has_map(kind: DataType) -> bool:
+    """Whether a value is a map, or holds one."""
+    match kind:
+        case Map():
+            return True
+        case List(element):
+            return has_map(element)
+        case Struct(fields):
+            return any(has_map(part) for _, part in fields)
+    return False

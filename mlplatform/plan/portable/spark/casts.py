@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from mlplatform.plan.portable.kinds import NULL, REAL, TIMES, WHOLE, image
+from mlplatform.plan.portable.kinds import INTERVAL, NULL, REAL, TIMES, WHOLE, image
 from mlplatform.plan.portable.model import Refused
 from mlplatform.plan.portable.spark.build import both, case, double, fn, is_null, lambda_, number, text, to_type
 from mlplatform.types import (
@@ -26,6 +26,7 @@ from mlplatform.types import (
 _WHOLE_TEXT = r"^\s*[+-]?[0-9]+\s*$"
 _NUMBER_TEXT = r"^\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*$"
 _REAL_TEXT = r"(?i)^\s*([+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)(e[+-]?[0-9]+)?|[+-]?nan|[+-]?inf(inity)?)\s*$"
+_BOOLEAN_TEXT = r"(?i)^(t|true|y|yes|1|f|false|n|no|0)\z"
 _DATE_TEXT = r"^\s*[0-9]{4,6}(-[0-9]{1,2}-[0-9]{1,2}|/[0-9]{1,2}/[0-9]{1,2})\s*$"
 _TIME_TEXT = (
     r"^\s*[0-9]{4,6}-[0-9]{1,2}-[0-9]{1,2}([T ][0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?"
@@ -43,6 +44,8 @@ def cast(tree: exp.Expr, source: DataType, target: DataType, *, is_try: bool = F
         return tree
     if source == NULL:
         return to_type(exp.null(), target)
+    if source == INTERVAL:
+        raise Refused(f"a cast from interval to {target}", "no column has the type; subtract dates, or use epoch")
     if isinstance(source, List | Map | Struct) or isinstance(target, List | Map | Struct):
         return _nested(tree, source, target, is_try=is_try)
     if source == STRING:
@@ -108,7 +111,7 @@ def _from_text(tree: exp.Expr, target: DataType, *, is_try: bool) -> exp.Expr:
     if target in (TIMESTAMP, TIMESTAMP_NTZ):
         return to_type(_only(tree, _TIME_TEXT), target, is_try=is_try)
     if target == BOOLEAN:
-        return to_type(tree, target, is_try=is_try)
+        return to_type(_only(tree, _BOOLEAN_TEXT), target, is_try=is_try)
     raise Refused(f"a cast from string to {target}")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sqlglot import exp
 
 from mlplatform.plan.portable.calls import call_of, is_call
 from mlplatform.plan.portable.functions import BY_NAME
-from mlplatform.plan.portable.kinds import INTERVAL, NULL, OTHER, image, is_number
+from mlplatform.plan.portable.kinds import INTERVAL, NULL, OTHER, has_map, image, is_number
 from mlplatform.plan.portable.literals import constant, literal_kind
 from mlplatform.plan.portable.model import Arg, Call, Refused
 from mlplatform.plan.portable.spark import nested, operators, times
@@ -42,6 +42,16 @@ class Speaker:
         if kind is None:
             raise Refused(_word(node), "its type is not known without running it")
         return kind
+
+    def key(self, node: exp.Expr) -> exp.Expr:
+        """A value by which rows are grouped."""
+        self.check_keys([self.types.kind(node)])
+        return self(node)
+
+    def check_keys(self, kinds: Iterable[DataType | None]) -> None:
+        """Refuse maps: DuckDB's are equal when their entries are, in order; Spark sorts the entries first."""
+        if any(kind is not None and has_map(kind) for kind in kinds):
+            self.refused.append(Refused("a map to group rows by", "use map_entries(m), a list"))
 
     def arg(self, node: exp.Expr) -> Arg:
         """The node as an argument."""
@@ -110,7 +120,8 @@ class Speaker:
         is_try = isinstance(node, exp.TryCast)
         if source.kind == NULL:
             return to_type(exp.null(), self.kind(node))
-        return cast(source.tree, source.kind, self.kind(node), is_try=is_try)
+        kind = INTERVAL if isinstance(node.this.unnest(), exp.Interval) else source.kind
+        return cast(source.tree, kind, self.kind(node), is_try=is_try)
 
     def _binary(self, node: exp.Binary) -> exp.Expr:
         if isinstance(node, exp.And | exp.Or):
@@ -294,6 +305,8 @@ class Speaker:
         gives = self.kind(node.parent if is_window and node.parent is not None else node)
         order = tuple(self.ordered(item) for item in raw.order)
         args = tuple(self.arg(item) for item in raw.args)
+        if raw.is_distinct:
+            self.check_keys(arg.kind for arg in args)
         return function.says(
             Call(raw.name, args, gives, raw.is_distinct, order, raw.ignores_nulls, is_window=is_window)
         )

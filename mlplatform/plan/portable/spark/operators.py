@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from mlplatform.plan.portable.kinds import HUGEINT, NULL, REAL, WHOLE, digits, is_exact, is_number
+from mlplatform.plan.portable.kinds import HUGEINT, NULL, REAL, WHOLE, digits, has_map, is_exact, is_number
 from mlplatform.plan.portable.literals import constant
 from mlplatform.plan.portable.model import Arg, Refused
 from mlplatform.plan.portable.spark.build import both, case, double, fn, is_null, number, text, to_type
@@ -22,7 +22,6 @@ from mlplatform.types import (
     DataType,
     Decimal,
     List,
-    Map,
     Struct,
 )  # fmt: skip
 
@@ -115,9 +114,7 @@ def bitwise(kind: type[exp.Binary], left: Arg, right: Arg, gives: DataType) -> e
 
 def compare(kind: type[exp.Binary], left: Arg, right: Arg, common: DataType | None) -> exp.Expr:
     """A comparison, in the type in which DuckDB compares."""
-    if isinstance(left.kind, Map) or (
-        isinstance(left.kind, List | Struct) and kind not in (exp.EQ, exp.NEQ, exp.NullSafeEQ)
-    ):
+    if has_map(left.kind) or (isinstance(left.kind, List | Struct) and kind not in (exp.EQ, exp.NEQ, exp.NullSafeEQ)):
         raise Refused(f"an order of values of type {left.kind}")
     if left.kind == right.kind:
         return both(kind, left.tree, right.tree)

@@ -81,6 +81,7 @@ class Queries:
         if distinct is not None:
             if distinct.args.get("on") is not None:
                 self._refuse("DISTINCT ON", "use a dedupe step, or qualify row_number() over (…) = 1")
+            self.speaker.check_keys(kind.kind for _, kind in self.types.columns(query))
             made.set("distinct", exp.Distinct())
         return made
 
@@ -107,22 +108,22 @@ class Queries:
             from mlplatform.plan.portable.typed import has_aggregate
 
             keys = [item.unalias() for item in query.expressions if not has_aggregate(item)]
-            return exp.Group(expressions=[self.speaker(key) for key in keys])
+            return exp.Group(expressions=[self.speaker.key(key) for key in keys])
         return exp.Group(expressions=[self._grouped(key) for key in group.expressions])
 
     def _grouped(self, key: exp.Expr) -> exp.Expr:
         if isinstance(key, exp.Rollup | exp.Cube | exp.GroupingSets):
             return type(key)(expressions=[self._set(item) for item in key.expressions])
-        return self.speaker(key)
+        return self.speaker.key(key)
 
     def _set(self, item: exp.Expr) -> exp.Expr:
         """One set of grouping columns."""
         match item:
             case exp.Tuple():
-                return exp.Tuple(expressions=[self.speaker(key) for key in item.expressions])
+                return exp.Tuple(expressions=[self.speaker.key(key) for key in item.expressions])
             case exp.Paren():
-                return exp.Tuple(expressions=[self.speaker(item.this)])
-        return self.speaker(item)
+                return exp.Tuple(expressions=[self.speaker.key(item.this)])
+        return self.speaker.key(item)
 
     # --- FROM --------------------------------------------------------------------------------------------------------
 
@@ -214,6 +215,8 @@ class Queries:
         sides = [self._side(side, columns, by_name=bool(query.args.get("by_name")))
                  for side in (query.this, query.expression)]  # fmt: skip
         distinct = bool(query.args.get("distinct", True))
+        if distinct or not isinstance(query, exp.Union):
+            self.speaker.check_keys(kind.kind for _, kind in columns)
         return type(query)(this=sides[0], expression=sides[1], distinct=distinct)
 
     def _side(self, side: exp.Expr, columns: Columns, *, by_name: bool) -> exp.Expr:

@@ -83,7 +83,7 @@ def _conditional(call: Call, speaker: Speaker, condition: exp.Expr) -> Call:
 
 def _over(speaker: Speaker, window: exp.Window, *, needs_order: bool) -> exp.Window:
     named = _definition(window)
-    partition = [speaker(key) for key in named.args.get("partition_by") or ()]
+    partition = [speaker.key(key) for key in named.args.get("partition_by") or ()]
     order = named.args.get("order")
     ordered = [speaker.ordered(item) for item in order.expressions] if order is not None else []
     spec = named.args.get("spec")
