@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlplatform.engines.base import NoWatch, Watch
-from mlplatform.engines.table import AUTO, ENGINES, check_plan, open_engine
+from mlplatform.engines.table import AUTO, ENGINES, check_engine, check_plan, missing, open_engine
 from mlplatform.errors import PlatformError, SpecError, all_errors, raise_all
 from mlplatform.limits import Limits
 from mlplatform.plan.build import build_plan
@@ -162,7 +162,8 @@ class Workspace:
         from mlplatform.run.verify import verify
 
         for name in engines:
-            open_engine(name)
+            check_engine(name)
+        raise_all([error for name in engines if (error := missing(name, self._env)) is not None])
         plan = self._build(spec, {**(params or {}), **more}, engine=engines[0])
         return verify(self, plan, engines, sample=sample, steps=steps)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.duckdb_gaps import mark_gaps
+from tests.engines import lacking, leave_out, summary
+
+LACKS = pytest.StashKey[dict[str, str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -12,6 +17,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", default=False, help="write golden files again")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What an older DuckDB does differently is expected to fail."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What an older DuckDB does differently is expected to fail; an engine that cannot run here is left out."""
     mark_gaps(items)
+    has_engines = any("engine" in getattr(getattr(item, "callspec", None), "params", {}) for item in items)
+    config.stash[LACKS] = lacking() if has_engines else {}
+    leave_out(items, config.stash[LACKS])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI nothing may be left out."""
+    if session.config.stash.get(LACKS, {}) and os.environ.get("CI") == "true":
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Engines that were left out, in the last lines."""
+    for line in summary(config.stash.get(LACKS, {})):
+        terminalreporter.write_line(line, red=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,8 +19,8 @@ from mlplatform.conformance.case import CASES, Case, load_cases
 from mlplatform.conformance.files import LAYOUTS
 from mlplatform.conformance.gaps import GAPS, Gap, Verdict, explanation, judge, load_gaps
 from mlplatform.conformance.runner import Options, Outcome, run_case
-from mlplatform.engines.table import ENGINES, check_engine, is_option, open_engine
-from mlplatform.errors import PlatformError, UsageError
+from mlplatform.engines.table import ENGINES, check_engine, is_option, missing
+from mlplatform.errors import PlatformError, UsageError, raise_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +86,15 @@ def _chosen(cases: tuple[Case, ...], patterns: tuple[str, ...]) -> list[Case]:
 
 
 def _engines(asked: tuple[str, ...]) -> list[str]:
+    """The engines asked for, else those that can run on this machine; of the others it is said why not."""
     for name in asked:
         check_engine(name)
-        open_engine(name)
-    return list(dict.fromkeys(asked)) or [name for name in ENGINES if _is_installed(name)]
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        open_engine(name)
-    except PlatformError as error:
-        click.echo(error.render(), err=True)
-        return False
-    return True
+    lacks = {name: missing(name, os.environ) for name in dict.fromkeys(asked or ENGINES)}
+    raise_all([error for error in lacks.values() if error is not None and asked])
+    for error in lacks.values():
+        if error is not None:
+            click.echo(error.render(), err=True)
+    return [name for name, error in lacks.items() if error is None]
 
 
 def _options(pairs: tuple[str, ...], engines: Iterable[str]) -> Options:

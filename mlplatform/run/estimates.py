@@ -12,7 +12,7 @@ from typing import Any
 
 from mlplatform.engines.base import Capabilities
 from mlplatform.engines.stage_counts import wide_operations
-from mlplatform.engines.table import ENGINES, check_plan, count_stages, open_engine
+from mlplatform.engines.table import ENGINES, check_plan, count_stages, missing, open_engine
 from mlplatform.errors import PlatformError, all_errors
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Source, upstream
@@ -110,10 +110,10 @@ def estimate(plan: CheckedPlan, limits: Mapping[str, Limits]) -> list[EngineEsti
 
 
 def _on_engine(plan: CheckedPlan, volume: Volume, limits: Limits) -> EngineEstimate:
-    try:
-        facts = open_engine(plan.engine).capabilities()
-    except PlatformError as error:
-        return EngineEstimate(plan.engine, volume, all_errors(error))
+    lacks = missing(plan.engine, os.environ)
+    if lacks is not None:
+        return EngineEstimate(plan.engine, volume, all_errors(lacks))
+    facts = open_engine(plan.engine).capabilities()
     refused = tuple(single for error in check_plan(plan) for single in all_errors(error))
     if refused:
         return EngineEstimate(plan.engine, volume, refused, is_distributed=facts.is_distributed)

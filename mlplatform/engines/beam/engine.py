@@ -30,7 +30,7 @@ class BeamEngine:
 
     def capabilities(self) -> Capabilities:
         """Runs on many machines, given a runner that has them."""
-        return Capabilities("beam", is_distributed=True, needs="apache-beam")
+        return Capabilities("beam", is_distributed=True, needs="apache-beam", start_s=2.5, bytes_per_s=25_000_000)
 
     def run(self, plan: CheckedPlan, targets: Sequence[WriteTarget], limits: Limits, watch: Watch) -> EngineReport:
         """Write every target; see the port. `limits.options` say which runner, and what it is told."""
