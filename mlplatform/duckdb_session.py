@@ -92,7 +92,13 @@ def run_error(error: Exception, what: str) -> PlatformError:
         )
     if isinstance(error, duckdb.InterruptException):
         return EngineError("E_INTERRUPTED", f"stopped while {what}")
-    if isinstance(error, duckdb.OutOfRangeException) or "out of range" in message or "verflow" in message:
+    is_no_time = "field value out of range" in message or "Could not parse string" in message
+    if isinstance(error, duckdb.ConversionException | duckdb.InvalidInputException) and is_no_time:
+        return EngineError(
+            "E_CAST", f"a text is no date or time while {what}: {text}", hint="use try_cast or try_strptime"
+        )
+    is_too_large = "out of range" in message or "verflow" in message or "Could not cast value" in message
+    if isinstance(error, duckdb.OutOfRangeException) or is_too_large:
         return EngineError(
             "E_OVERFLOW",
             f"a number does not fit its type while {what}: {text}",

@@ -39,6 +39,15 @@ _FORBIDDEN_NODES: tuple[type[exp.Expr], ...] = (
     exp.Detach, exp.Drop, exp.Alter,
 )  # fmt: skip
 
+# Rows come in any order, so what these give is chance unless they are told an order.
+_NEED_ORDER: dict[type[exp.Expr], str] = {
+    exp.ArrayAgg: "list", exp.GroupConcat: "string_agg", exp.First: "first", exp.Last: "last", exp.AnyValue: "any_value",
+}  # fmt: skip
+_NEED_ORDER_BY_NAME = ("arbitrary", "group_concat")
+# Of rows that tie these take any, and nothing says which.
+_TIES: dict[type[exp.Expr], str] = {exp.ArgMax: "arg_max", exp.ArgMin: "arg_min", exp.Mode: "mode"}
+_TIES_BY_NAME = ("arg_max_null", "arg_min_null")
+
 
 def check_portable(tree: exp.Expr, text: Located) -> None:
     """Refuse what has no repeatable, engine-neutral meaning.
@@ -52,6 +61,31 @@ def check_portable(tree: exp.Expr, text: Located) -> None:
             name = _function_name(node)
             if name in FORBIDDEN:
                 raise _forbidden(f"{name}()", FORBIDDEN[name], text)
+            _check_order(node, name, text)
+
+
+def _check_order(node: exp.Expr, name: str, text: Located) -> None:
+    """Refuse an aggregate whose answer depends on the order of rows, where no order is given."""
+    ties = _TIES.get(type(node)) or (name if name in _TIES_BY_NAME else None)
+    if ties is not None:
+        hint = "of rows that tie, which one is chance; write first(x order by …) with an order that decides"
+        raise _forbidden(f"{ties}()", hint, text, node)
+    needs = _NEED_ORDER.get(type(node)) or (name if name in _NEED_ORDER_BY_NAME else None)
+    if needs is not None and not _is_ordered(node):
+        hint = f"rows come in any order; write {needs}(x order by …)"
+        raise _forbidden(f"{needs}()", hint, text, node)
+
+
+def _is_ordered(node: exp.Expr) -> bool:
+    if node.find(exp.Order) is not None:
+        return True
+    around = node.parent
+    while isinstance(around, exp.IgnoreNulls | exp.RespectNulls | exp.Filter | exp.WithinGroup):
+        if isinstance(around, exp.WithinGroup):
+            return True
+        around = around.parent
+    # A named window is seen where it is defined, and may have an order there.
+    return isinstance(around, exp.Window) and (around.args.get("order") or around.args.get("alias")) is not None
 
 
 def _function_name(node: exp.Expr) -> str:
@@ -62,6 +96,8 @@ def _function_name(node: exp.Expr) -> str:
     return str(node.sql_name()).lower() if isinstance(node, exp.Func) else ""
 
 
-def _forbidden(what: str, why: str, text: Located) -> PlanError:
-    at = word_span(what.removesuffix("()"), [text]) or text.at
+def _forbidden(what: str, why: str, text: Located, node: exp.Expr | None = None) -> PlanError:
+    names = [what.removesuffix("()"), *(node.sql_names() if isinstance(node, exp.Func) else ())]
+    spans = (word_span(name, [text]) for name in names)
+    at = next((span for span in spans if span is not None), None) or text.at
     return PlanError("E_SQL_FORBIDDEN", f"{what} cannot stand in a step", at=at, hint=why)

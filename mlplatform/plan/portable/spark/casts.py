@@ -27,11 +27,10 @@ _WHOLE_TEXT = r"^\s*[+-]?[0-9]+\s*$"
 _NUMBER_TEXT = r"^\s*[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?\s*$"
 _REAL_TEXT = r"(?i)^\s*([+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)(e[+-]?[0-9]+)?|[+-]?nan|[+-]?inf(inity)?)\s*$"
 _BOOLEAN_TEXT = r"(?i)^(t|true|y|yes|1|f|false|n|no|0)\z"
-_DATE_TEXT = r"^\s*[0-9]{4,6}(-[0-9]{1,2}-[0-9]{1,2}|/[0-9]{1,2}/[0-9]{1,2})\s*$"
-_TIME_TEXT = (
-    r"^\s*[0-9]{4,6}-[0-9]{1,2}-[0-9]{1,2}([T ][0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?"
-    r"\s*(Z|[+-][0-9]{2}(:?[0-9]{2})?)?\s*$"
-)
+_DAY = r"^\s*[0-9]{4,6}([-/])[0-9]{1,2}\1[0-9]{1,2}"
+_CLOCK = r"[T ]([01]?[0-9]|2[0-3]):[0-5][0-9](:[0-5]?[0-9]([.][0-9]{1,9})?)?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?\s*"
+_DATE_TEXT = rf"{_DAY}(\s*|{_CLOCK})$"
+_TIME_TEXT = rf"{_DAY}({_CLOCK})?$"
 _BAD = "not a value"  # no type's text: a cast of it fails, and a try_cast gives null
 
 
@@ -69,9 +68,9 @@ def cast(tree: exp.Expr, source: DataType, target: DataType, *, is_try: bool = F
 
 def _real_to_decimal(tree: exp.Expr, target: Decimal, *, is_try: bool) -> exp.Expr:
     """The nearest multiple of the last digit to the binary value; Spark would round the shortest text of it."""
-    # Spark's cast of NaN is null; a text that is no number fails, and is null in a try_cast.
+    # Spark's cast of NaN is null; a number that is too large fails, and is null in a try_cast.
     small = exp.LT(this=fn("ABS", tree), expression=double("1e38"))
-    bad = to_type(text(_BAD), target, is_try=is_try)
+    bad = to_type(double("1e39"), target, is_try=is_try)
     made = _units_to_decimal(tree, target, is_try=is_try)
     return case((small, made), (is_null(tree), exp.null()), default=bad)
 
@@ -109,7 +108,7 @@ def _from_text(tree: exp.Expr, target: DataType, *, is_try: bool) -> exp.Expr:
     if target == DATE:
         return to_type(fn("REPLACE", _only(tree, _DATE_TEXT), text("/"), text("-")), target, is_try=is_try)
     if target in (TIMESTAMP, TIMESTAMP_NTZ):
-        return to_type(_only(tree, _TIME_TEXT), target, is_try=is_try)
+        return to_type(fn("REPLACE", _only(tree, _TIME_TEXT), text("/"), text("-")), target, is_try=is_try)
     if target == BOOLEAN:
         return to_type(_only(tree, _BOOLEAN_TEXT), target, is_try=is_try)
     raise Refused(f"a cast from string to {target}")
