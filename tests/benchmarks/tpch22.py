@@ -11,7 +11,7 @@ from measure import Measured, Side, make, once, script
 from report import Listing, size_text
 from tpch_data import tpch_home
 
-ENGINES = ("duckdb",)
+ENGINES = ("duckdb", "spark", "beam")
 
 
 def measure_tpch22(scale: float, engines: tuple[str, ...] = ENGINES) -> Listing:
