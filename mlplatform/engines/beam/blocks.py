@@ -24,7 +24,7 @@ def planned_select(scope: Scope, select: exp.Select, want: frozenset[str]) -> Pi
         want: output columns by which the reader would have the rows lie.
     """
     block = _Block.of(select)
-    piece, resolved = joined_tables(scope, select, block.values())
+    piece, resolved = joined_tables(scope, select, block.values(), block.wanted(want))
     block = block.resolved(resolved)
     if block.is_grouped:
         piece, block = _grouped(scope, piece, block, want)
@@ -77,6 +77,18 @@ class _Block:
         sets = [self.sets] if self.sets is not None else []
         return [*(value for _, value in self.items), *self.keys, *self.order, *self.on, *rest, *sets]
 
+    def wanted(self, want: frozenset[str]) -> list[exp.Expr]:
+        """What the rows should lie by: what the reader wants, else the keys of windows.
+
+        Not the keys of groups: there may be few groups, and rows that are summed up before an exchange are few too.
+        """
+        found: list[exp.Expr] = [value for name, value in self.items if name in want and isinstance(value, exp.Column)]
+        if found or self.is_grouped:
+            return found
+        windows = [window for value in self.values() for window in value.find_all(exp.Window)]
+        keys = [window.args.get("partition_by") or [] for window in windows]
+        return list(min(keys, key=len, default=[]))
+
     def resolved(self, values: Sequence[exp.Expr]) -> _Block:
         """The same with other expressions."""
         left = list(values)
@@ -111,7 +123,7 @@ def _has_sets(group: exp.Group) -> bool:
     )
 
 
-# --- groups --------------------------------------------------------------------------------------------
+# --- groups ---------------------------------------------------------------------------------------
 
 
 def _grouped(scope: Scope, piece: Piece, block: _Block, want: frozenset[str]) -> tuple[Piece, _Block]:
@@ -171,7 +183,7 @@ def _after_groups(
     return result
 
 
-# --- windows -------------------------------------------------------------------------------------------
+# --- windows --------------------------------------------------------------------------------------
 
 
 def _windowed(scope: Scope, piece: Piece, block: _Block, want: frozenset[str]) -> tuple[Piece, _Block]:
@@ -210,7 +222,7 @@ def _windows_in(value: exp.Expr) -> list[exp.Expr]:
     return found
 
 
-# --- the end of a block --------------------------------------------------------------------------------
+# --- the end of a block ---------------------------------------------------------------------------
 
 
 def _finished(scope: Scope, piece: Piece, block: _Block, want: frozenset[str]) -> Piece:

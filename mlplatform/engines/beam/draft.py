@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 
@@ -130,7 +130,11 @@ class Draft:
         tree.find(exp.From).set("this", piece.tree.copy().subquery("_p", copy=False))  # type: ignore[union-attr]
         pairs = [(value.name, name) for name, value in items if isinstance(value, exp.Column) and not value.table]
         kept = renamed_layout(piece.layout, pairs) if layout is None else layout
-        return replace(piece, tree=tree, columns=columns, layout=kept, depth=piece.depth + 1, stage=None)
+        base, origins = _origins(piece, tree)
+        return replace(
+            piece, tree=tree, columns=columns, layout=kept, depth=piece.depth + 1, stage=None, base=base,
+            origins=origins,
+        )  # fmt: skip
 
     def type_of(self, piece: Piece, value: exp.Expr) -> str:
         """The type of an expression over a piece's columns."""
@@ -146,7 +150,7 @@ class Draft:
             return piece
         if piece.source is not None:
             piece = self.forward(piece, "read")
-        return replace(piece, inputs=merged_inputs(piece.inputs, read))
+        return replace(piece, inputs=merged_inputs(piece.inputs, read), stage=None, base=None)
 
     def where(self, piece: Piece, condition: exp.Expr | None) -> Piece:
         """The rows for which a condition is true."""
@@ -242,7 +246,21 @@ class Draft:
             rows_bound=bound,
             rows_guess=self._guesses[stage],
             stage=stage if isinstance(exchange, Forward) else None,
+            base=stage if isinstance(exchange, Forward) else None,
+            origins=tuple(each.name for each in true),
         )
+
+    def moved(self, piece: Piece, exchange: Callable[[Mapping[str, str]], Exchange], word: str) -> Piece:
+        """The rows of a piece after an exchange, which is told the stage's column for each column of the piece.
+
+        What only renames the columns of a stage does so after the exchange: then others may share it.
+        """
+        if piece.base is None:
+            stage = self.store(piece, word)
+            return self.leaf(stage, exchange({name: name for name in piece.names}))
+        origins = dict(zip(piece.names, piece.origins, strict=True))
+        leaf = self.leaf(piece.base, exchange(origins))
+        return self.select(leaf, [(name, column(origins[name])) for name in piece.names])
 
     def forward(self, piece: Piece, word: str) -> Piece:
         """The rows of a piece as they come out of a stage of its own."""
@@ -250,7 +268,7 @@ class Draft:
 
     def broadcast(self, piece: Piece, word: str) -> Piece:
         """All rows of a piece at every place."""
-        return self.leaf(self.store(piece, word), Broadcast())
+        return self.moved(piece, lambda _: Broadcast(), word)
 
     def flattened(self, pieces: Sequence[Piece]) -> Piece:
         """The rows of pieces with the same columns, one after the other."""
@@ -290,7 +308,17 @@ class Draft:
         """All rows of a piece in one place."""
         if isinstance(piece.layout, Whole):
             return piece
-        return self.leaf(self.store(piece, word), Single(reason))
+        return self.moved(piece, lambda _: Single(reason), word)
+
+
+def _origins(piece: Piece, tree: exp.Select) -> tuple[str | None, tuple[str, ...]]:
+    """The columns of the base that a `SELECT` gives, where it does nothing but name them."""
+    is_plain = not any(value for key, value in tree.args.items() if key not in ("expressions", "from_", "kind"))
+    values = [each.unalias() for each in tree.expressions]
+    if piece.base is None or not is_plain or not all(isinstance(value, exp.Column) for value in values):
+        return None, ()
+    known = dict(zip(piece.names, piece.origins, strict=True))
+    return piece.base, tuple(known[value.name] for value in values)
 
 
 def pinned(kind: str) -> str:

@@ -39,9 +39,18 @@ class _Equal:
     right: exp.Expr
 
 
-def join(draft: Draft, left: Piece, right: Piece, kind: JoinKind, conditions: Sequence[exp.Expr]) -> Piece:
+def join(
+    draft: Draft,
+    left: Piece,
+    right: Piece,
+    kind: JoinKind,
+    conditions: Sequence[exp.Expr],
+    want: frozenset[str] = frozenset(),
+) -> Piece:
     """The join of two pieces that share no column name; conditions are over both sides' columns.
 
+    Args:
+        want: columns by which the reader would have the rows lie, where equal keys allow it.
     Raises: UncutError.
     """
     if left.is_constant and not right.is_constant and kind != "inner":
@@ -60,7 +69,7 @@ def join(draft: Draft, left: Piece, right: Piece, kind: JoinKind, conditions: Se
     if isinstance(left.layout, Whole) and isinstance(right.layout, Whole):
         return _joined(draft, left, right, kind, conditions, Whole())
     equal = [found for found in (_equality(each, left, right) for each in conditions) if found is not None]
-    hashed = _hashed(draft, left, right, equal) if equal else None
+    hashed = _hashed(draft, left, right, equal, want) if equal else None
     if hashed is None:
         why = "a join without equal keys of two sides whose sizes are not known to be small"
         left, right = draft.single(left, "left", why), draft.single(right, "right", why)
@@ -113,7 +122,7 @@ def _rows(left: Piece, right: Piece, kind: JoinKind) -> tuple[int | None, int]:
     return (bound, min(guess, bound)) if bound <= _MOST_ROWS else (None, guess)
 
 
-# --- hash --------------------------------------------------------------------------------------------
+# --- hash -----------------------------------------------------------------------------------------
 
 
 def _equality(condition: exp.Expr, left: Piece, right: Piece) -> _Equal | None:
@@ -133,7 +142,9 @@ def _is_over(value: exp.Expr, piece: Piece) -> bool:
     return bool(columns) and all(each.name in piece.names for each in columns) and value.find(exp.Query) is None
 
 
-def _hashed(draft: Draft, left: Piece, right: Piece, equal: Sequence[_Equal]) -> tuple[Piece, Piece] | None:
+def _hashed(
+    draft: Draft, left: Piece, right: Piece, equal: Sequence[_Equal], want: frozenset[str]
+) -> tuple[Piece, Piece] | None:
     left, left_names = with_keys(draft, left, [each.left for each in equal])
     right, right_names = with_keys(draft, right, [each.right for each in equal])
     pairs = []
@@ -146,7 +157,10 @@ def _hashed(draft: Draft, left: Piece, right: Piece, equal: Sequence[_Equal]) ->
     chosen = _aligned(left.layout, [(one, kind) for one, _, kind in pairs])
     if chosen is None:
         chosen = _aligned(right.layout, [(other, kind) for _, other, kind in pairs])
-    pairs = [pairs[position] for position in chosen] if chosen is not None else list(dict.fromkeys(pairs))
+    if chosen is not None:
+        pairs = [pairs[position] for position in chosen]
+    else:
+        pairs = [pair for pair in pairs if want & {pair[0], pair[1]}] or list(dict.fromkeys(pairs))
     left = _placed(draft, left, [(one, kind) for one, _, kind in pairs], "left")
     right = _placed(draft, right, [(other, kind) for _, other, kind in pairs], "right")
     return left, right

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.draft import Draft
+from mlplatform.engines.beam.draft import Draft, pinned
 from mlplatform.engines.beam.pieces import Key, Keyed, Piece, cast, column
 from mlplatform.engines.beam.stages import Hash
 
@@ -54,10 +54,10 @@ def _as_decimal(kind: str) -> str:
     return "DECIMAL(19,0)" if kind in _SMALL_INTEGERS else kind
 
 
-def key_expression(name: str, own: str, kind: str) -> exp.Expr:
-    """A column as a key: cast to the type where values meet."""
+def _key(name: str, own: str, kind: str) -> exp.Expr:
+    """A stage's column as a key: cast to the type where values meet."""
     value: exp.Expr = column(name)
-    return value if own == kind else cast(value, kind)
+    return value if own == kind and pinned(own) == own else cast(value, kind)
 
 
 def with_keys(draft: Draft, piece: Piece, keys: Sequence[exp.Expr]) -> tuple[Piece, list[str]]:
@@ -77,12 +77,14 @@ def with_keys(draft: Draft, piece: Piece, keys: Sequence[exp.Expr]) -> tuple[Pie
 
 def exchanged(draft: Draft, piece: Piece, names: Sequence[str], kinds: Sequence[str], word: str) -> Piece:
     """The rows of a piece where rows with equal keys lie in one bucket."""
-    stage = draft.store(piece, word)
-    types = [piece.type_of(name) for name in names]
-    exprs = tuple(key_expression(*each) for each in zip(names, types, kinds, strict=True))
-    leaf = draft.leaf(stage, Hash(exprs))
+
+    def hashed(origins: Mapping[str, str]) -> Hash:
+        return Hash(
+            tuple(_key(origins[name], piece.type_of(name), kind) for name, kind in zip(names, kinds, strict=True))
+        )
+
     keys = tuple(Key(frozenset([name]), kind) for name, kind in zip(names, kinds, strict=True))
-    return replace(leaf, layout=Keyed(keys))
+    return replace(draft.moved(piece, hashed, word), layout=Keyed(keys))
 
 
 def own_kinds(piece: Piece, names: Sequence[str]) -> list[str] | None:

@@ -28,8 +28,10 @@ def normalised(tree: exp.Query, schemas: Mapping[str, Schema]) -> exp.Query:
         name.lower(): {column.name.lower(): to_duckdb(column.type) for column in schema}
         for name, schema in schemas.items()
     }
+    tree = tree.copy()
+    _rename_hidden(tree)
     try:
-        found = qualify(tree.copy(), schema=known, dialect="duckdb", validate_qualify_columns=False)
+        found = qualify(tree, schema=known, dialect="duckdb", validate_qualify_columns=False)
     except (SqlglotError, RecursionError) as error:
         raise UncutError(f"names that could not be resolved: {str(error).splitlines()[0]}") from error
     if not isinstance(found, exp.Query):
@@ -53,6 +55,19 @@ def _check(tree: exp.Query) -> None:
             why = "a table of another schema"
         if why is not None:
             raise UncutError(why)
+
+
+def _rename_hidden(tree: exp.Query) -> None:
+    """Tables of semi and anti joins get names that no column has: `d.k` would be taken for a field of a column d."""
+    for number, joined in enumerate(list(tree.find_all(exp.Join))):
+        alias = joined.this.alias_or_name.lower()
+        on = joined.args.get("on")
+        if joined.kind not in ("SEMI", "ANTI") or on is None or not alias:
+            continue
+        for each in on.find_all(exp.Column):
+            if each.table.lower() == alias:
+                each.set("table", exp.to_identifier(f"_hidden{number}"))
+        joined.set("this", exp.alias_(joined.this, f"_hidden{number}", table=True))
 
 
 def _inline_windows(select: exp.Select) -> None:

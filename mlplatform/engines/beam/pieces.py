@@ -53,6 +53,7 @@ class Piece:
         rows_bound: no more rows than these, where a bound is known.
         rows_guess: about as many rows; decides nothing but the number of buckets.
         stage: the stage whose rows these are, all columns, nothing added.
+        base: the stage whose rows these are, where `origins` say which of its columns each column is, and no more.
     """
 
     tree: exp.Query
@@ -65,6 +66,8 @@ class Piece:
     rows_guess: int = 1000
     depth: int = 0
     stage: str | None = None
+    base: str | None = None
+    origins: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from mlplatform.engines.beam.draft import Draft
 from mlplatform.engines.beam.normal import normalised
 from mlplatform.engines.beam.pieces import Piece, Spread, UncutError, column, table_of
 from mlplatform.engines.beam.prune import pruned
-from mlplatform.engines.beam.queries import planned, whole
+from mlplatform.engines.beam.queries import planned, reason_of, whole
 from mlplatform.engines.beam.scope import Relation, Scope
 from mlplatform.engines.beam.sizes import BROADCAST_BYTES, BUCKET_BYTES, scan_rows
 from mlplatform.engines.beam.stages import Apply, Column, Job, Stage, reads
@@ -131,7 +131,7 @@ class _Planning:
             piece = planned(scope, tree, want)
             return self._named(piece, wanted)
         except (UncutError, duckdb.Error) as error:
-            reason = str(error).splitlines()[0]
+            reason = reason_of(error)
         return self._named(whole(scope, node.tree, reason), wanted)
 
     def _named(self, piece: Piece, wanted: Sequence[Column]) -> Piece:

@@ -21,13 +21,16 @@ def planned(scope: Scope, tree: exp.Query, want: frozenset[str]) -> Piece:
     try:
         return _planned(scope, tree, want)
     except (UncutError, duckdb.Error, RecursionError) as error:
-        return whole(scope, tree, _reason(error))
+        return whole(scope, tree, reason_of(error))
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why a query was not cut."""
     if isinstance(error, UncutError):
         return str(error)
-    return f"the parts do not bind: {str(error).splitlines()[0]}"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"its parts do not bind: {str(error).splitlines()[0]}"
 
 
 def _planned(scope: Scope, tree: exp.Query, want: frozenset[str]) -> Piece:

@@ -26,16 +26,22 @@ class _Item:
     conditions: tuple[exp.Expr, ...] = ()
 
 
-def joined_tables(scope: Scope, select: exp.Select, values: Sequence[exp.Expr]) -> tuple[Piece, list[exp.Expr]]:
+def joined_tables(
+    scope: Scope, select: exp.Select, values: Sequence[exp.Expr], want: Iterable[exp.Expr]
+) -> tuple[Piece, list[exp.Expr]]:
     """The rows after FROM, JOIN and WHERE, every column named `alias.column`, and the values over those columns.
 
     Subqueries of the values are planned too; what they became is part of the values.
+
+    Args:
+        want: expressions by which the reader would have the rows lie; columns among them are heeded.
     Raises: UncutError.
     """
     items = _items(select)
     where = select.args.get("where")
     conditions = [each for part in conjuncts(where.this) for each in _factored(part)] if where is not None else []
-    joined = _Joined(scope, items, _needed(select, items), [each for each in conditions if not has_query(each)])
+    plain = [each for each in conditions if not has_query(each)]
+    joined = _Joined(scope, items, _needed(select, items), plain, _with_equals(want, items, plain))
     piece = joined.all()
     aliases = frozenset(item.alias for item in items)
     for each in conditions:
@@ -63,7 +69,7 @@ def _factored(condition: exp.Expr) -> list[exp.Expr]:
     return [*(part.copy() for part in common), rest]
 
 
-# --- the FROM clause -----------------------------------------------------------------------------------
+# --- the FROM clause ------------------------------------------------------------------------------
 
 
 def _items(select: exp.Select) -> list[_Item]:
@@ -118,7 +124,23 @@ def _needed(select: exp.Select, items: Sequence[_Item]) -> dict[str, list[str]]:
     return {alias: list(names) for alias, names in needed.items()}
 
 
-# --- joining -------------------------------------------------------------------------------------------
+def _with_equals(want: Iterable[exp.Expr], items: Sequence[_Item], conditions: Sequence[exp.Expr]) -> frozenset[str]:
+    """The wanted columns and those that equal them, by their names after FROM."""
+    found = {
+        flat(each.table.lower(), each.name.lower()) for each in want if isinstance(each, exp.Column) and each.table
+    }
+    pairs = []
+    for each in [*conditions, *(part for item in items for part in item.conditions)]:
+        if isinstance(each, exp.EQ | exp.NullSafeEQ):
+            sides = [side for side in (each.left, each.right) if isinstance(side, exp.Column) and side.table]
+            pairs.append({flat(side.table.lower(), side.name.lower()) for side in sides})
+    for _ in pairs:
+        for pair in pairs:
+            found |= pair if len(pair) == 2 and pair & found else set()
+    return frozenset(found)
+
+
+# --- joining --------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -129,6 +151,7 @@ class _Joined:
     items: Sequence[_Item]
     needed: dict[str, list[str]]
     waiting: list[exp.Expr]
+    want: frozenset[str] = frozenset()
     piece: Piece | None = None
     done: set[str] = field(default_factory=set)
     pool: list[_Item] = field(default_factory=list)
@@ -168,7 +191,7 @@ class _Joined:
         own = [each for each in item.conditions if goes_right and tables_in(each) == {item.alias}]
         right = self._read(item, own)
         rest = [over_flat(each, self._aliases()) for each in item.conditions if not any(each is one for one in own)]
-        self.piece = join(self.scope.draft, self.piece, right, item.kind, rest)  # type: ignore[arg-type]  # not None
+        self.piece = join(self.scope.draft, self.piece, right, item.kind, rest, self.want)  # type: ignore[arg-type]  # not None
         self.done.add(item.alias)
 
     def _lateral(self, item: _Item) -> None:
@@ -190,7 +213,7 @@ class _Joined:
                         and item.alias in tables_in(each)] if self._may_push(item) else []  # fmt: skip
                 self.waiting = [each for each in self.waiting if not any(each is one for one in ties)]
                 over = [over_flat(each, self._aliases()) for each in ties]
-                self.piece = join(self.scope.draft, self.piece, piece, "inner", over)
+                self.piece = join(self.scope.draft, self.piece, piece, "inner", over, self.want)
             self.done.add(item.alias)
 
     def _next(self) -> _Item:
@@ -243,7 +266,8 @@ class _Joined:
         return self.scope.draft.where(piece, exp.and_(*(over_flat(each, [item.alias]) for each in conditions)))
 
     def _source(self, item: _Item) -> Piece:
-        want = frozenset(self._keys_of(item))
+        keys = frozenset(self._keys_of(item))
+        want = frozenset(name for name in self.needed[item.alias] if flat(item.alias, name) in self.want) or keys
         source = item.source
         if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
             return self.scope.read(source.name, want)
@@ -260,7 +284,7 @@ class _Joined:
                         yield side.name.lower()
 
 
-# --- tables that are no tables -------------------------------------------------------------------------
+# --- tables that are no tables --------------------------------------------------------------------
 
 
 def _is_lateral(item: _Item, items: Sequence[_Item]) -> bool:
