@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import click
 
-from mlplatform.cli.session import guarded
+from mlplatform.cli.session import guarded, json_option, print_json
 from mlplatform.cli.tables import bytes_text, count_text, print_pairs, print_table, seconds_text, time_text
 
 if TYPE_CHECKING:
@@ -33,9 +32,6 @@ class _Session(Protocol):
     def workspace(self) -> _Workspace: ...
 
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
-
-
 @click.group("catalog")
 def catalog_group() -> None:
     """Datasets, their versions and columns."""
@@ -43,7 +39,7 @@ def catalog_group() -> None:
 
 @catalog_group.command("ls")
 @click.argument("pattern", required=False)
-@_json_option
+@json_option
 @click.pass_obj
 @guarded
 def list_command(session: _Session, pattern: str | None, as_json: bool) -> None:
@@ -52,7 +48,7 @@ def list_command(session: _Session, pattern: str | None, as_json: bool) -> None:
         _warn(catalog.folded.unreadable)
         found = catalog.datasets(pattern)
     if as_json:
-        _print_json({"datasets": [asdict(dataset) for dataset in found]})
+        print_json({"datasets": [asdict(dataset) for dataset in found]})
         return
     print_table(
         ("dataset", "version", "rows", "size", "committed", "owner", "tags", "description"),
@@ -75,7 +71,7 @@ def list_command(session: _Session, pattern: str | None, as_json: bool) -> None:
 
 @catalog_group.command("show")
 @click.argument("name")
-@_json_option
+@json_option
 @click.pass_obj
 @guarded
 def show_command(session: _Session, name: str, as_json: bool) -> None:
@@ -84,7 +80,7 @@ def show_command(session: _Session, name: str, as_json: bool) -> None:
         _warn(catalog.folded.unreadable)
         found = catalog.dataset(name)
     if as_json:
-        _print_json(found.as_dict())
+        print_json(found.as_dict())
         return
     _print_dataset(found)
 
@@ -115,7 +111,7 @@ def _print_dataset(found: Dataset) -> None:
 
 @catalog_group.command("history")
 @click.argument("name")
-@_json_option
+@json_option
 @click.pass_obj
 @guarded
 def history_command(session: _Session, name: str, as_json: bool) -> None:
@@ -124,7 +120,7 @@ def history_command(session: _Session, name: str, as_json: bool) -> None:
         _warn(catalog.folded.unreadable)
         found = catalog.history(name)
     if as_json:
-        _print_json({"dataset": name, "versions": [asdict(version) for version in found]})
+        print_json({"dataset": name, "versions": [asdict(version) for version in found]})
         return
     print_table(
         ("version", "committed", "mode", "written", "rows", "size", "files", "run"),
@@ -147,7 +143,7 @@ def history_command(session: _Session, name: str, as_json: bool) -> None:
 
 @catalog_group.command("search")
 @click.argument("text", nargs=-1, required=True)
-@_json_option
+@json_option
 @click.pass_obj
 @guarded
 def search_command(session: _Session, text: tuple[str, ...], as_json: bool) -> None:
@@ -156,14 +152,14 @@ def search_command(session: _Session, text: tuple[str, ...], as_json: bool) -> N
         _warn(catalog.folded.unreadable)
         found = catalog.search(" ".join(text))
     if as_json:
-        _print_json({"datasets": [asdict(hit) for hit in found]})
+        print_json({"datasets": [asdict(hit) for hit in found]})
         return
     rows = [(hit.name, ", ".join(hit.matches), hit.description) for hit in found]
     print_table(("dataset", "found in", "description"), rows)
 
 
 @catalog_group.command("sync")
-@_json_option
+@json_option
 @click.pass_obj
 @guarded
 def sync_command(session: _Session, as_json: bool) -> None:
@@ -175,7 +171,7 @@ def sync_command(session: _Session, as_json: bool) -> None:
         report = sync(catalog, workspace.warehouse)
     _warn(report.unreadable)
     if as_json:
-        _print_json(asdict(report))
+        print_json(asdict(report))
         return
     click.echo(
         f"{len(report.datasets)} datasets, {len(report.deleted)} deleted, "
@@ -191,7 +187,7 @@ def sync_command(session: _Session, as_json: bool) -> None:
 @click.option("--down", is_flag=True, help="What it goes into.")
 @click.option("--depth", type=click.IntRange(min=1), help="Steps to follow; all when absent.")
 @click.option("--version", type=click.IntRange(min=0), help="Of this version of the dataset; the latest when absent.")
-@_json_option
+@json_option
 @click.pass_obj
 @guarded
 def lineage_command(
@@ -207,7 +203,7 @@ def lineage_command(
         hops = catalog.lineage(dataset, column, direction=direction, depth=depth, version=version)  # type: ignore[arg-type] # one of Direction
     if as_json:
         found = {"dataset": dataset, "column": column, "direction": direction}
-        _print_json({**found, "edges": [hop.as_dict() for hop in hops]})
+        print_json({**found, "edges": [hop.as_dict() for hop in hops]})
         return
     click.echo("\n".join(tree_lines(dataset, column, hops)) or f"no lineage of {name} is recorded in that direction")
 
@@ -216,7 +212,7 @@ def lineage_command(
 @click.argument("run_id", metavar="[ID]", required=False)
 @click.option("--pipeline", help="Only runs of this pipeline.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many runs.")
-@_json_option
+@json_option
 @click.pass_obj
 @guarded
 def runs_command(session: _Session, run_id: str | None, pipeline: str | None, limit: int, as_json: bool) -> None:
@@ -225,10 +221,10 @@ def runs_command(session: _Session, run_id: str | None, pipeline: str | None, li
         _warn(catalog.folded.unreadable)
         if run_id is not None:
             record = catalog.run(run_id)
-            _print_json(record.as_dict()) if as_json else _print_run(record)
+            print_json(record.as_dict()) if as_json else _print_run(record)
             return
         found = catalog.runs(pipeline, limit)
-    _print_json({"runs": [asdict(run) for run in found]}) if as_json else _print_runs(found)
+    print_json({"runs": [asdict(run) for run in found]}) if as_json else _print_runs(found)
 
 
 def _print_runs(found: Iterable[RunSummary]) -> None:
@@ -295,7 +291,3 @@ def _warn(unreadable: Iterable[Unreadable]) -> None:
     """What could not be read goes to standard error: it is never left out in silence."""
     for entry in unreadable:
         click.echo(f"unreadable  {entry.path}: {entry.reason}", err=True)
-
-
-def _print_json(document: dict[str, Any]) -> None:  # Any: JSON
-    click.echo(json.dumps(document, ensure_ascii=False, default=str))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from mlplatform.cli.session import Session, guarded, print_json
+from mlplatform.errors import PlanError, repr_name
 
 if TYPE_CHECKING:
     from mlplatform.run.query import Result
@@ -38,15 +38,22 @@ def _print(result: Result, style: str, limit: int) -> None:
     match style:
         case "json":
             names, rows = result.rows()
+            _check_names(names)
             print_json({"columns": names, "rows": [dict(zip(names, row, strict=True)) for row in rows]})
         case "csv":
-            names, rows = result.rows()
-            writer = csv.writer(sys.stdout, lineterminator="\n")
-            writer.writerows([names, *rows])
+            for line in result.csv_lines():
+                click.echo(line)
         case "arrow":
             _print_arrow(result)
         case _:
             result.show(limit)
+
+
+def _check_names(names: list[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise PlanError("E_COLUMN_COLLISION", f"two columns of the query have the name {repr_name(twice)}",
+                        hint="name one of them with `as`: an object holds a name once")  # fmt: skip
 
 
 def _print_arrow(result: Result) -> None:

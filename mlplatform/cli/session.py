@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import sys
 import traceback
@@ -91,8 +92,24 @@ def bug(error: Exception) -> None:
 
 
 def print_json(document: Any) -> None:  # Any: JSON
-    """One JSON object on standard output."""
-    click.echo(json.dumps(document, ensure_ascii=False, default=str))
+    """One JSON object on standard output; see `json_value`."""
+    click.echo(json.dumps(json_value(document), ensure_ascii=False, default=str, allow_nan=False))
+
+
+def json_value(value: Any) -> Any:  # Any: what a command found, then JSON
+    """The value with the floats that JSON lacks as the texts of exported files, and bytes as DuckDB writes them."""
+    match value:
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case bytes():
+            return "".join(
+                chr(byte) if 32 <= byte < 127 and byte not in b"\"'\\" else f"\\x{byte:02X}" for byte in value
+            )
+        case dict():
+            return {name if isinstance(name, str) else str(name): json_value(part) for name, part in value.items()}
+        case list() | tuple():
+            return [json_value(part) for part in value]
+    return value
 
 
 def parameters(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from mlplatform.duckdb_session import connect, run_error
+from mlplatform.duckdb_session import connect, run_error, streamed_error
 from mlplatform.engines.duckdb.read import relation
 from mlplatform.errors import PlanError, SourceError, Span, did_you_mean, listed, repr_name
 from mlplatform.limits import Limits
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SHOWN_ROWS = 40
+_CSV_ROWS = 10_000
+_QUOTED = re.compile(r'[",\r\n]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,18 @@ class Result:
         """Column names, and all rows as tuples."""
         with self.opened() as relation_:
             return list(relation_.columns), relation_.fetchall()
+
+    def csv_lines(self) -> Iterator[str]:
+        """The rows as CSV with a header, values as exported files hold them: null is nothing, empty text is `""`."""
+        with self.opened() as relation_:
+            yield ",".join(map(_csv_field, relation_.columns))
+            texts = relation_.project("CAST(COLUMNS(*) AS VARCHAR)").to_arrow_reader(_CSV_ROWS)
+            try:
+                for batch in texts:
+                    for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                        yield ",".join("" if text is None else _csv_field(text) for text in row)
+            except OSError as error:
+                raise streamed_error(error) from error
 
     def show(self, limit: int = _SHOWN_ROWS) -> None:
         """Print the first rows."""
@@ -112,6 +127,11 @@ class Result:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {exp.to_identifier(schema, quoted=True).sql('duckdb')}")
         connection.execute(f"CREATE VIEW {table_sql(name)} AS {relation(snapshot.scan()).sql('duckdb')}")
         return snapshot.schema.names
+
+
+def _csv_field(text: str) -> str:
+    """The text, in quotes where it must be."""
+    return '"' + text.replace('"', '""') + '"' if not text or _QUOTED.search(text) else text
 
 
 def table_sql(name: str) -> str:

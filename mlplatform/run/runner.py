@@ -149,7 +149,7 @@ def _target(change: Change, context: RunContext) -> WriteTarget:
     """Where the engine writes: the table's folder, a staging folder for merge, a partial file for an export."""
     columns = tuple(Projection(item.name, str(item.type), item.source) for item in change.target.projection)
     stem = f"part-{context.head.run_id}"
-    with writing_folder(change.sink.name):
+    with placed(change.sink.at), writing_folder(change.sink.name):
         if not change.sink.is_dataset:
             final = Path(change.uri)
             final.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from connectors.base import SourceContext
 from connectors.registry import connectors
-from mlplatform.errors import PlatformError, SourceError, did_you_mean, repr_name
+from mlplatform.errors import PlatformError, SourceError, did_you_mean, placed, repr_name
 from mlplatform.scan import RowScan, Scan, Stream
 from mlplatform.spec.located import Located
 from mlplatform.spec.model import SourceSpec
@@ -58,7 +58,8 @@ class Sources:
         connector = connectors()[str(source.connector)]
         options = _revealed(self.values.fill(source.options))
         try:
-            return connector.open(options, SourceContext(base_dir=str(self.base_dir), at=at, name=str(name)))
+            with placed(at):
+                return connector.open(options, SourceContext(base_dir=str(self.base_dir), at=at, name=str(name)))
         except PlatformError as error:
             declared = getattr(options, "schema", None)
             if not (self.is_dry and error.code == "E_FILE_MISSING" and declared):
@@ -69,7 +70,8 @@ class Sources:
         dataset = str(source.dataset)
         at = source.dataset.at if source.dataset is not None else source.at
         version = self.values.fill(source).version
-        snapshot = open_snapshot(dataset_uri(self.warehouse, dataset), version=version, name=dataset)
+        with placed(at):
+            snapshot = open_snapshot(dataset_uri(self.warehouse, dataset), version=version, name=dataset)
         if snapshot is not None:
             return Stream(
                 snapshot.scan(),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from mlplatform.cli.main import main
 from mlplatform.errors import PlatformError
 from mlplatform.workspace import Workspace
 from tests.services.runs import Runs
@@ -33,6 +36,33 @@ def test_rows_in_every_form(workspace: Workspace) -> None:
     assert result.to_arrow().to_pydict() == {"k": ["<a>", "<a>", "b"], "n": [1, 2, None]}
     assert result.to_pandas()["n"].tolist()[:2] == [1.0, 2.0]
     assert result.to_polars().rows() == [("<a>", 1), ("<a>", 2), ("b", None)]
+
+
+def test_csv_holds_what_an_exported_file_holds(workspace: Workspace) -> None:
+    query = """select true as yes, null as none, '' as empty, 'a,"b"' as text, [1, null] as list, 1.10 as exact,
+               'nan'::double as odd, 'a\nb' as "two, lines", timestamptz '2026-01-01 00:00:00Z' as at
+               from raw.t limit 1"""
+    assert "\n".join(workspace.sql(query).csv_lines()) == (
+        'yes,none,empty,text,list,exact,odd,"two, lines",at\n'
+        'true,,"","a,""b""","[1, NULL]",1.10,nan,"a\nb",2026-01-01 00:00:00+00'
+    )
+    assert list(workspace.sql("select k, k from raw.t where n > 9").csv_lines()) == ["k,k"]
+    with pytest.raises(PlatformError, match="E_DIVISION_BY_ZERO"):
+        list(workspace.sql("select 1 // (n - 1) as x from raw.t").csv_lines())
+
+
+def test_json_is_json_and_loses_no_column(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace.config.root)
+    query = "select 'nan'::double as a, ['inf'::double] as b, 'x\\x00'::blob as c"
+    result = CliRunner().invoke(main, ["sql", query, "--json"])
+    assert json.loads(result.stdout, parse_constant=pytest.fail)["rows"] == [
+        {"a": "NaN", "b": ["Infinity"], "c": "x\\x00"}
+    ]
+    result = CliRunner().invoke(main, ["sql", "select 1 as a, 2 as a", "--json"])
+    assert (result.exit_code, [error["code"] for error in json.loads(result.stdout)["errors"]]) == (
+        2,
+        ["E_COLUMN_COLLISION"],
+    )
 
 
 def test_joins_of_datasets_and_ctes(workspace: Workspace) -> None:
@@ -89,3 +119,16 @@ def test_lineage_of_a_column_and_of_a_dataset(workspace: Workspace) -> None:
     with pytest.raises(PlatformError) as raised:
         workspace.lineage("mined.sums.totl")
     assert raised.value.code == "E_COLUMN_MISSING"
+
+
+@pytest.mark.parametrize("source", ["dataset: raw.t", "connector: delta, path: warehouse/raw/t"])
+def test_a_version_that_is_not_there_has_its_place(workspace: Workspace, source: str) -> None:
+    spec = workspace.config.root / "pinned.yaml"
+    spec.write_text(
+        f"version: 1\npipeline: p\nsources:\n  s: {{{source}, version: 9}}\noutputs: {{mined.s: {{from: s}}}}\n",
+        "utf-8",
+    )
+    with pytest.raises(PlatformError, match="E_DATASET_VERSION") as raised:
+        workspace.validate(spec)
+    assert raised.value.at is not None
+    assert raised.value.at.line == 4
