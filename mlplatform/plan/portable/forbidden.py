@@ -41,7 +41,8 @@ _FORBIDDEN_NODES: tuple[type[exp.Expr], ...] = (
 
 # Rows come in any order, so what these give is chance unless they are told an order.
 _NEED_ORDER: dict[type[exp.Expr], str] = {
-    exp.ArrayAgg: "list", exp.GroupConcat: "string_agg", exp.First: "first", exp.Last: "last", exp.AnyValue: "any_value",
+    exp.ArrayAgg: "list", exp.GroupConcat: "string_agg", exp.First: "first", exp.Last: "last",
+    exp.AnyValue: "any_value",
 }  # fmt: skip
 _NEED_ORDER_BY_NAME = ("arbitrary", "group_concat")
 # Of rows that tie these take any, and nothing says which.

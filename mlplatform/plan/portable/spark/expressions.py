@@ -12,6 +12,7 @@ from mlplatform.plan.portable.kinds import INTERVAL, NULL, OTHER, has_map, image
 from mlplatform.plan.portable.literals import constant, literal_kind
 from mlplatform.plan.portable.model import Arg, Call, Refused
 from mlplatform.plan.portable.spark import nested, operators, times
+from mlplatform.plan.portable.spark.bits import bits, bits_of
 from mlplatform.plan.portable.spark.build import both, case, fn, is_null, to_type
 from mlplatform.plan.portable.spark.casts import cast
 from mlplatform.plan.portable.typed import Types
@@ -299,6 +300,9 @@ class Speaker:
     def call(self, node: exp.Expr, *, is_window: bool) -> exp.Expr:
         """A function, by its row in the table."""
         raw = call_of(node)
+        real = bits_of(raw)
+        if real is not None:
+            return bits(self._say(real))
         function = BY_NAME.get(raw.name)
         if function is None or function.says is None:
             raise Refused(raw.name, function.note if function is not None else None)
