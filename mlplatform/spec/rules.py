@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mlplatform.errors import PlatformError, Span, SpecError, did_you_mean, repr_name
 from mlplatform.spec.located import Located, span_of
-from mlplatform.spec.model import JoinStep, OutputSpec, QueryStep, UnionStep
+from mlplatform.spec.model import DedupeStep, JoinStep, OutputSpec, QueryStep, UnionStep
 from mlplatform.spec.placeholders import placeholders
 
 FileFormat = Literal["parquet", "csv", "json"]
@@ -53,6 +53,8 @@ def check_operator(operator: Any, at: Span) -> Iterator[PlatformError]:  # Any: 
             yield SpecError("E_VALUE", '"inputs" of a union needs two or more', at=place, hint="add another input")
         case QueryStep():
             yield from _check_query(operator, at)
+        case DedupeStep(key=()):
+            yield _empty("key", at, "name the columns that identify a row")
 
 
 def check_output(output: OutputSpec) -> Iterator[PlatformError]:
@@ -117,11 +119,18 @@ def _check_join(join: JoinStep, at: Span) -> Iterator[PlatformError]:
 
 
 def _check_query(query: QueryStep, at: Span) -> Iterator[PlatformError]:
+    for word, value in (("select", query.select), ("aggregate", query.aggregate)):
+        if value is not None and not value:
+            yield _empty(word, at)
     if query.having is not None and query.group_by is None and query.aggregate is None:
         hint = "write filter, or add group_by"
         yield SpecError("E_KEY_MISSING", '"having" keeps groups, but nothing is grouped', at=query.having.at, hint=hint)
     if isinstance(query.limit, int) and query.limit < 0:
         yield SpecError("E_VALUE", '"limit" cannot be negative', at=at, hint="write 0 or more")
+
+
+def _empty(word: str, at: Span, hint: str = "leave the key out, or give it a value") -> PlatformError:
+    return SpecError("E_VALUE", f"{repr_name(word)} is empty", at=at, hint=hint)
 
 
 def _mode(output: OutputSpec) -> Span:
