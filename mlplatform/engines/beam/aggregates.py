@@ -136,7 +136,7 @@ def _in_two(
     return _group(draft, placed, keys, wholes)
 
 
-# --- aggregates in two halves --------------------------------------------------------------------------
+# --- aggregates in two halves ---------------------------------------------------------------------
 
 
 def _split(draft: Draft, value: exp.Expr, piece: Piece) -> Split | None:
@@ -202,7 +202,7 @@ def _word(value: exp.Expr) -> str:
     return f"{call.name if isinstance(call, exp.Anonymous) else call.key}{distinct}"
 
 
-# --- aggregates of distinct values ---------------------------------------------------------------------
+# --- aggregates of distinct values ----------------------------------------------------------------
 
 
 def _only_distinct(aggregates: Sequence[tuple[str, exp.Expr]]) -> str | None:

@@ -98,7 +98,7 @@ def _bare(query: exp.Expr) -> exp.Query:
     return query
 
 
-# --- subqueries that read nothing around them ----------------------------------------------------------
+# --- subqueries that read nothing around them -----------------------------------------------------
 
 
 def _small(scope: Scope, query: exp.Query, test: exp.Expr | None) -> exp.Expr:
@@ -134,7 +134,7 @@ def _two(scope: Scope, piece: Piece) -> Piece:
     return first_rows(scope.draft, piece, [], FirstRows(2, 0))
 
 
-# --- semi and anti joins -------------------------------------------------------------------------------
+# --- semi and anti joins --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +254,7 @@ def _not_in(scope: Scope, piece: Piece, found: Piece, test: exp.In, aliases: fro
     return draft.where(piece, exp.or_(nothing, exp.and_(no_null, known)))
 
 
-# --- a value for each row ------------------------------------------------------------------------------
+# --- a value for each row -------------------------------------------------------------------------
 
 
 def _scalar(scope: Scope, piece: Piece, query: exp.Query, aliases: frozenset[str]) -> tuple[Piece, exp.Expr]:
