@@ -45,6 +45,12 @@ def _listed() -> dict[tuple[str, int], str]:
 
 
 LISTED = _listed()
+_ENGINES = """warehouse: warehouse
+engine:
+  spark: {spark.master: "local[2]", spark.driver.memory: 1g, spark.sql.shuffle.partitions: 2}
+"""
+# A text that is too large a number: one engine says that it overflows, the other that it cannot be cast.
+FAILS_ALIKE = {"E_OVERFLOW": "E_CAST"}
 needs_files = pytest.mark.skipif(not RESULTS.is_dir(), reason="the shared data is not here")
 
 
@@ -61,10 +67,10 @@ def test_spark_and_a_spec_agree_but_where_it_is_listed(answer: Answer, tmp_path:
 def test_every_engine_gives_what_the_embedded_one_gives(answer: Answer, engine: str, tmp_path: Path) -> None:
     expected = _asked(answer, REFERENCE, tmp_path)
     given = _asked(answer, engine, tmp_path)
-    if isinstance(given, str) and given in ("E_FUNCTION_ENGINE", "E_NOT_SUPPORTED"):
+    if given == "E_NOT_SUPPORTED":
         return  # refused while it was planned, by name
     if isinstance(expected, str) or isinstance(given, str):
-        assert given == expected
+        assert FAILS_ALIKE.get(str(given), given) == FAILS_ALIKE.get(str(expected), expected)
         return
     assert given[0] == expected[0]
     difference = compare(given[1], expected[1], expected[0], subset=False)
@@ -82,7 +88,8 @@ def _asked(answer: Answer, engine: str, folder: Path) -> Given | str:
         document["sources"] = {name: {"connector": "files", "path": str(path)} for name, path in tables.items()}
     spec = folder / "spec.yaml"
     spec.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    workspace = Workspace(folder, env={"MLP_WAREHOUSE": str(folder / "warehouse")})
+    (folder / "mlplatform.yaml").write_text(_ENGINES, encoding="utf-8")
+    workspace = Workspace(folder, env={})
     try:
         plan = workspace.plan(spec, engine=engine)
         rows = workspace.preview_planned(plan, "asked").to_pylist()
