@@ -6,6 +6,7 @@ The embedded engine is held to Spark's files; every other engine is held to the 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,11 @@ def _number(text: str | None, schema: Schema, name: str) -> Any:  # Any: a value
     if text is None or kind not in ("tinyint", "smallint", "int", "bigint", "boolean"):
         return text
     return text == "true" if kind == "boolean" else int(text)
+
+
+def test_the_page_counts_what_is_listed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "semantics.md").read_text(encoding="utf-8")
+    section = page.partition("## Spark's own golden answers")[2].partition("\n## ")[0]
+    counts = re.findall(r"^\| (\d+) \|", section, re.MULTILINE)
+    assert sum(map(int, counts)) == len(LISTED)
+    assert f"other {len(LISTED)} are listed" in " ".join(section.split())
