@@ -16,7 +16,7 @@ import sqlglot
 from sqlglot import exp
 
 from mlplatform.duckdb_session import connect
-from mlplatform.engines.base import WriteTarget, same_columns
+from mlplatform.engines.base import Projection, WriteTarget, same_columns
 from mlplatform.engines.beam.kernel import Kernel
 from mlplatform.engines.beam.options import read_options
 from mlplatform.engines.beam.programs import InputTable, Program
@@ -37,6 +37,7 @@ from mlplatform.engines.beam.stages import (
     Single,
     Stage,
 )
+from mlplatform.engines.beam.write import copy_rows
 from mlplatform.errors import EngineError
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Source
@@ -240,6 +241,27 @@ def test_rows_beyond_what_is_kept_go_to_the_database(tmp_path: Path) -> None:
     kernel.gather(table).done()
     assert kernel.execute("SELECT count(*) FROM t")[0] == (0,)
     kernel.close()
+
+
+def test_rows_whose_order_counts_stay_in_order(tmp_path: Path) -> None:
+    # So many that DuckDB, writing files of a size into a folder, would mix them.
+    query = "SELECT i FROM range(3000000) AS t(i) ORDER BY hash(i)"
+    target = WriteTarget("out", tmp_path, "part", (Projection("i", "bigint", "i"),))
+    program = Program("s", "running", query, Limits(None, 4, tmp_path / "tmp"), "test", (), target, keeps_order=True)
+    kernel = Kernel(program)
+    reports = [copy_rows(kernel, program, target, number) for number in range(2)]
+    files = sorted(tmp_path.glob("*.parquet"))
+    kernel.close()
+    assert len(files) == len([report for report in reports if report is not None]) == 2
+    rank = "row_number() OVER (ORDER BY hash(i)) - 1"
+    for file in files:
+        with duckdb.connect() as connection:
+            rows = (
+                f"SELECT {rank} AS rank, file_row_number AS place FROM read_parquet('{file}', file_row_number = true)"
+            )
+            assert connection.sql(f"SELECT count(*), count_if(rank <> place) FROM ({rows})").fetchall() == [
+                (3_000_000, 0)
+            ]
 
 
 def test_other_versions_on_a_worker_are_refused(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Stage:
     def __init__(self, program: Program, broadcast: tuple[int, ...] = ()) -> None:
         self.program, self.broadcast = program, broadcast
         self.kernel: Kernel | None = None
-        self._is_loaded = False
+        self._is_loaded, self._writes = False, 0
 
     def open(self) -> Kernel:
         """The kernel, opened where it is not."""
@@ -66,7 +66,8 @@ class Stage:
         """The rows of the stage's SQL; or, where it writes them, a report of the files."""
         kernel, counter = self.open(), Metrics.counter(METRICS, f"rows {self.program.stage}")
         if self.program.target is not None:
-            found = copy_rows(kernel, self.program, self.program.target, fault)
+            found = copy_rows(kernel, self.program, self.program.target, self._writes, fault)
+            self._writes += 1
             if found is not None:
                 yield found
             return

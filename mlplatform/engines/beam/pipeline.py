@@ -44,7 +44,6 @@ from mlplatform.engines.beam.stages import (
     Single,
     Stage,
 )
-from mlplatform.engines.duckdb.write import copy_statement
 from mlplatform.errors import assert_never, repr_name
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import Source
@@ -139,9 +138,8 @@ class _Builder:
         if stage in self.written:
             return self.rows[stage]
         rows = InputTable(_ROWS, self.job.stages[stage].columns)
-        statement = copy_statement(exp.select("*").from_(exp.to_identifier(_ROWS)), target)
-        program = Program(f"write {target.sink}", _writing(target), statement, self.shipment.limits,
-                          self.shipment.run, (rows,), target)  # fmt: skip
+        query = exp.select("*").from_(exp.to_identifier(_ROWS)).sql("duckdb")
+        program = self._sent(f"write {target.sink}", _writing(target), query, (rows,), target)
         found: Collected = self.rows[stage] | f"write {target.sink}" >> beam.ParDo(
             WriteTables(program)
         ).with_output_types(bytes)
@@ -199,20 +197,19 @@ class _Builder:
         bucket = exp.alias_(exp.cast(number, "smallint"), "mlp_bucket")
         sql = exp.select("*", bucket).from_(exp.to_identifier(item.name, quoted=True).sql("duckdb")).sql("duckdb")
         table = InputTable(item.name, self.job.stages[item.stage].columns)
-        return Program(stage.name, _running(stage), sql, self.shipment.limits, self.shipment.run, (table,))
+        return self._sent(stage.name, _running(stage), sql, (table,))
 
     def _program(self, stage: Read | Compute, inputs: tuple[InputTable, ...]) -> Program:
-        """The stage's SQL; or its COPY, where it is the last before a sink."""
-        target, shipment = self.written.get(stage.name), self.shipment
-        if target is None:
-            return Program(
-                stage.name, _running(stage), stage.query.sql("duckdb"), shipment.limits, shipment.run, inputs
-            )
-        is_ordered = target.sink in shipment.ordered
-        return Program(
-            stage.name, _writing(target), copy_statement(stage.query, target), shipment.limits,
-            shipment.run, inputs, target, is_ordered,
-        )  # fmt: skip
+        """The stage's SQL; its rows are written where it is the last before a sink."""
+        target = self.written.get(stage.name)
+        what = _running(stage) if target is None else _writing(target)
+        return self._sent(stage.name, what, stage.query.sql("duckdb"), inputs, target)
+
+    def _sent(
+        self, stage: str, what: str, sql: str, inputs: tuple[InputTable, ...], target: WriteTarget | None = None
+    ) -> Program:
+        keeps_order = target is not None and target.sink in self.shipment.ordered
+        return Program(stage, what, sql, self.shipment.limits, self.shipment.run, inputs, target, keeps_order)
 
     def _gives(self, stage: Stage) -> type:
         return bytes if stage.name in self.written else pa.Table

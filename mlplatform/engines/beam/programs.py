@@ -30,7 +30,7 @@ class Program:
     """A stage's SQL and the tables that it reads.
 
     `what` it does is for messages. `limits` hold for each worker process: the stages of a `run` share one database.
-    With a `target`, the SQL is a COPY that writes the rows for that sink.
+    With a `target`, the rows are written for that sink, in their order where it counts.
     """
 
     stage: str

@@ -22,7 +22,7 @@ from mlplatform.engines.beam.options import BeamOptions, open_runner, pipeline_o
 from mlplatform.engines.beam.pipeline import Shipment, build
 from mlplatform.engines.beam.stages import Job
 from mlplatform.engines.beam.write import read_manifest
-from mlplatform.errors import EngineError, PlatformError
+from mlplatform.errors import EngineError, PlatformError, UsageError
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Source
 
@@ -54,13 +54,22 @@ def run_job(
     shipment = Shipment(
         _workers(limits, options), limits.temp_folder.name, str(manifest), options.split_bytes, ordered=staged
     )
-    pipeline = beam.Pipeline(runner=open_runner(options), options=pipeline_options(options))
+    pipeline = _opened(options)
     build(pipeline, job, sources, targets, shipment)
     result = _finished(pipeline, shipment.run)
     if not manifest.is_file():
         hint = "workers must reach the warehouse and the folder of temporary files by the same paths"
         raise EngineError("E_ENGINE", f"the job ended without its manifest {manifest}", hint=hint)
     return read_manifest(manifest, [target.sink for target in targets]), _facts(result)
+
+
+def _opened(options: BeamOptions) -> beam.Pipeline:
+    given = pipeline_options(options)
+    try:
+        return beam.Pipeline(runner=open_runner(options), options=given)
+    except (ValueError, ImportError) as error:
+        why = [line for line in str(error).splitlines() if line.strip()]
+        raise UsageError("E_VALUE", f"{options.runner} does not take these options", notes=why) from error
 
 
 def _workers(limits: Limits, options: BeamOptions) -> Limits:

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+
+from sqlglot import exp
 
 from mlplatform.engines.base import WriteTarget, Written
 from mlplatform.engines.beam.kernel import Fault, Kernel
 from mlplatform.engines.beam.programs import Program
-from mlplatform.engines.duckdb.write import written
+from mlplatform.engines.duckdb.write import copy_statement, written
 from mlplatform.tables.requests import WrittenFile
 
+_ROWS = "_mlp_written"
 
-def copy_rows(kernel: Kernel, program: Program, target: WriteTarget, fault: Fault | None = None) -> bytes | None:
-    """Run a program's COPY and report the files; None when it wrote none.
 
-    Their names are new ones each time: what a retried bundle wrote before is never reported, nor committed.
+def copy_rows(
+    kernel: Kernel, program: Program, target: WriteTarget, number: int, fault: Fault | None = None
+) -> bytes | None:
+    """Write a program's rows into files of the target, and report them; None when there are no rows.
+
+    Names of files are new ones each time: what a retried bundle wrote before is never reported, nor committed.
+
+    Args:
+        number: how many times this worker has written before; files of rows in order sort by it.
     """
-    done = written(kernel.execute(program.sql, fault), target)
+    place = target
+    if program.keeps_order:  # DuckDB would mix the rows of files that it names itself
+        place = replace(target, single_file=target.folder / f"{target.file_stem}-{number:06d}-{uuid4()}.parquet")
+    kernel.view(_ROWS, program.sql, fault)
+    rows = exp.select("*").from_(exp.to_identifier(_ROWS))
+    done = written(kernel.execute(copy_statement(rows, place), fault), target)
+    kernel.forget(_ROWS)
     return report(target.sink, done) if done.files else None
 
 
