@@ -1,4 +1,5 @@
-"""Write the pages that follow from the code: docs/errors.md, docs/reference.md and docs/engines.md.
+"""Write the pages that follow from the code: docs/errors.md, docs/reference.md, docs/engines.md and the table of
+functions in docs/semantics.md.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits with 1 when one is not current
@@ -23,6 +24,9 @@ from mlplatform.conformance.features import support
 from mlplatform.conformance.gaps import load_gaps
 from mlplatform.engines.table import ENGINES
 from mlplatform.plan.portable import FORBIDDEN
+from mlplatform.plan.portable.forbidden import ALWAYS_REFUSED
+from mlplatform.plan.portable.functions import FUNCTIONS
+from mlplatform.plan.portable.model import Function
 from mlplatform.spec.model import (
     OPERATORS,
     PENDING_OPERATORS,
@@ -49,6 +53,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "errors.md": errors_page(),
         FOLDER / "reference.md": reference_page(),
         FOLDER / "engines.md": engines_page(),
+        FOLDER / "semantics.md": semantics_page(),
     }
 
 
@@ -82,6 +87,26 @@ def _groups() -> Iterator[tuple[str, list[str]]]:
         elif code is not None:
             codes.append(code[1])
     yield group, codes
+
+
+# --- semantics -------------------------------------------------------------------------------------------------------
+
+
+def semantics_page() -> str:
+    """The page as it is written by hand, with the table of functions as it stands in the code."""
+    text = (FOLDER / "semantics.md").read_text(encoding="utf-8")
+    head, start, rest = text.partition("<!-- Functions: made by docs/generate.py; do not edit. -->\n")
+    _, end, tail = rest.partition("<!-- End of functions. -->\n")
+    rows = (_function(row) for row in sorted(FUNCTIONS, key=lambda row: row.name))
+    table = _table(("function", "other names", "duckdb, beam", "spark", "cases", "remark"), rows)
+    return "\n".join([head + start, *table, "", end + tail])
+
+
+def _function(row: Function) -> tuple[str, ...]:
+    others = ", ".join(f"`{name}`" for name in row.aliases)
+    forbidden = row.name in ALWAYS_REFUSED
+    return (f"`{row.name}`", others, "no" if forbidden else "yes", "yes" if row.says is not None else "no",
+            row.case, _cell(row.note))  # fmt: skip
 
 
 # --- reference -------------------------------------------------------------------------------------------------------

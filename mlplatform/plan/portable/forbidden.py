@@ -48,6 +48,7 @@ _NEED_ORDER_BY_NAME = ("arbitrary", "group_concat")
 # Of rows that tie these take any, and nothing says which.
 _TIES: dict[type[exp.Expr], str] = {exp.ArgMax: "arg_max", exp.ArgMin: "arg_min", exp.Mode: "mode"}
 _TIES_BY_NAME = ("arg_max_null", "arg_min_null")
+ALWAYS_REFUSED = (*_TIES.values(), *_TIES_BY_NAME)
 
 
 def check_portable(tree: exp.Expr, text: Located) -> None:

@@ -24,7 +24,7 @@ def bits(tree: exp.Expr) -> exp.Expr:
     exact = fn("FORMAT_STRING", text("%a"), tree)
     sign = case((fn("STARTSWITH", exact, text("-")), number(2048)), default=number(0))
     fraction = fn("RPAD", fn("REGEXP_EXTRACT", exact, text("[.]([0-9a-f]+)p"), number(1)), number(13), text("0"))
-    power = to_type(fn("REGEXP_EXTRACT", exact, text("p(-?[0-9]+)$"), number(1)), INT)
+    power = to_type(fn("REGEXP_EXTRACT", exact, text("p(-?[0-9]+)$"), number(1)), INT, is_try=True)
     is_small = fn("CONTAINS", exact, text("0x0."))
     exponent = case((is_small, number(0)), default=both(exp.Add, power, number(1023)))
     head = fn("LOWER", fn("LPAD", fn("HEX", both(exp.Add, exponent, sign)), number(3), text("0")))
