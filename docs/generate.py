@@ -231,8 +231,8 @@ def engines_page() -> str:
     lines = [
         MADE, "", "# Engines", "",
         "What each engine passes of the conformance cases (`mlplatform/conformance/cases`): rows and types, with the",
-        "inputs whole, and shuffled and split. A number says how many cases of a feature pass; the others are among the",
-        "gaps below. On your engine, with your options:", "",
+        "inputs whole, and shuffled and split. A number says how many cases of a feature pass; the others are among",
+        "the gaps below. On your engine, with your options:", "",
         "```", "python -m mlplatform.conformance --engine NAME [--option NAME=VALUE]… [--case PATTERN]…", "```",
     ]  # fmt: skip
     for group, rows in support(cases, gaps, ENGINES).items():
