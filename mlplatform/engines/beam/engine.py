@@ -42,7 +42,8 @@ class BeamEngine:
             watch.started(target.sink)
         places = [limits.temp_folder / f"export-{number}" for number in range(len(targets))]
         staged = [staging(target, place) for target, place in zip(targets, places, strict=True)]
-        written, facts = _run(plan, job, staged, limits, options)
+        ordered = frozenset(target.sink for target in targets if target.single_file is not None)
+        written, facts = _run(plan, job, staged, limits, options, ordered)
         for target, stage in zip(targets, staged, strict=True):
             written[target.sink] = done = finished(target, stage, written[target.sink], limits)
             watch.finished(target.sink, done.rows, time.perf_counter() - started)
@@ -57,7 +58,7 @@ class BeamEngine:
         folder = limits.temp_folder / "preview"
         make_folder(folder, f"reading {node}")
         target = WriteTarget(node, folder, "part", same_columns(schema))
-        written, _ = _run(plan, _limited(job, node, limit), [target], limits, options)
+        written, _ = _run(plan, _limited(job, node, limit), [target], limits, options, frozenset([node]))
         return read_staged(target, written[node], schema, limits, limit=limit)
 
     def render(self, plan: CheckedPlan) -> str:
@@ -82,13 +83,18 @@ def load_functions(plan: CheckedPlan, names: list[str]) -> None:
 
 
 def _run(
-    plan: CheckedPlan, job: Job, targets: Sequence[WriteTarget], limits: Limits, options: BeamOptions
+    plan: CheckedPlan,
+    job: Job,
+    targets: Sequence[WriteTarget],
+    limits: Limits,
+    options: BeamOptions,
+    ordered: frozenset[str],
 ) -> tuple[dict[str, Written], Facts]:
     make_folder(limits.temp_folder, "making the folder for temporary files")
     with quiet():
         from mlplatform.engines.beam.running import run_job
 
-        return run_job(plan, job, targets, limits, options)
+        return run_job(plan, job, targets, limits, options, ordered=ordered)
 
 
 def _limited(job: Job, node: str, limit: int | None) -> Job:

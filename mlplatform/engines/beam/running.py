@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import apache_beam as beam
 from apache_beam.runners.runner import PipelineResult, PipelineState
@@ -39,21 +40,25 @@ class Facts:
 
 
 def run_job(
-    plan: CheckedPlan, job: Job, targets: Sequence[WriteTarget], limits: Limits, options: BeamOptions
+    plan: CheckedPlan,
+    job: Job,
+    targets: Sequence[WriteTarget],
+    limits: Limits,
+    options: BeamOptions,
+    *,
+    ordered: frozenset[str] = frozenset(),
 ) -> tuple[dict[str, Written], Facts]:
     """Run a job to its end; what was written for each target.
 
+    Args:
+        ordered: targets whose rows are written in the order in which their stage gives them.
     Raises: SourceError, SinkError, UserCodeError, EngineError, as a worker raised it; UsageError for an option that
         Beam does not know.
     """
-    manifest = limits.temp_folder / "manifest.json"
-    manifest.unlink(missing_ok=True)
+    run = f"{limits.temp_folder.name}-{uuid4().hex[:8]}"  # a folder may see several runs, also at the same time
+    manifest = limits.temp_folder / f"manifest-{run}.json"
     sources = {node.name: node for node in plan.nodes.values() if isinstance(node, Source)}
-    # What is staged for the driver is a single file's rows, or a preview's: their order counts.
-    staged = frozenset(target.sink for target in targets if target.folder.is_relative_to(limits.temp_folder))
-    shipment = Shipment(
-        _workers(limits, options), limits.temp_folder.name, str(manifest), options.split_bytes, ordered=staged
-    )
+    shipment = Shipment(_workers(limits, options), run, str(manifest), options.split_bytes, ordered)
     pipeline = _opened(options)
     build(pipeline, job, sources, targets, shipment)
     result = _finished(pipeline, shipment.run)
