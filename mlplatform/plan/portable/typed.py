@@ -7,6 +7,7 @@ typed nulls in place of what it reads; aggregates first, then everything else wi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import TracebackType
 
 import duckdb
@@ -359,7 +360,12 @@ def _renamed(columns: Columns, source: exp.Expr) -> Columns:
 def _typed_null(kind: Typed) -> exp.Expr:
     if kind.kind == NULL:
         return exp.null()
-    return exp.Cast(this=exp.null(), to=exp.DataType.build(kind.text, dialect=DIALECT, udt=True))
+    return exp.Cast(this=exp.null(), to=_data_type(kind.text).copy())
+
+
+@lru_cache(maxsize=1024)
+def _data_type(name: str) -> exp.DataType:
+    return exp.DataType.build(name, dialect=DIALECT, udt=True)
 
 
 def _null(name: str, kind: Typed) -> str:

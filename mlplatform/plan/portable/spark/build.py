@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from sqlglot import Dialect, exp
 
@@ -28,12 +29,17 @@ def text(value: str) -> exp.Expr:
     return exp.Literal.string(value)
 
 
+@lru_cache(maxsize=1024)  # to parse a type costs as much as all else about a cast
+def _data_type(name: str) -> exp.DataType:
+    return exp.DataType.build(name, dialect=SPARK)
+
+
 def to_type(tree: exp.Expr, kind: DataType, *, is_try: bool = False) -> exp.Expr:
     """Spark's own cast to the image of a kind."""
     target = image(kind)
     if target is None or kind == NULL:
         raise Refused(f"a value of type {kind}")
-    data_type = exp.DataType.build(to_spark(target), dialect=SPARK)
+    data_type = _data_type(to_spark(target)).copy()
     return exp.TryCast(this=tree, to=data_type, safe=True) if is_try else exp.Cast(this=tree, to=data_type)
 
 

@@ -16,7 +16,7 @@ from mlplatform.plan.portable.spark.bits import bits, bits_of
 from mlplatform.plan.portable.spark.build import both, case, fn, is_null, to_type
 from mlplatform.plan.portable.spark.casts import cast
 from mlplatform.plan.portable.typed import Types
-from mlplatform.types import DataType, Decimal, List, Map, Struct
+from mlplatform.types import DATE, DataType, Decimal, List, Map, Struct
 
 SayQuery = Callable[[exp.Expr], exp.Expr]
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
@@ -145,6 +145,9 @@ class Speaker:
             same = operators.compare(exp.NullSafeEQ, left, right, self._common(node))
             return same if isinstance(node, exp.NullSafeEQ) else exp.Not(this=exp.Paren(this=same))
         if isinstance(node, _COMPARISONS):
+            left, right = times.as_days(left, right, self.arg), times.as_days(right, left, self.arg)
+            if left.kind == right.kind == DATE:
+                return operators.compare(type(node), left, right, DATE)
             return operators.compare(type(node), left, right, self._common(node))
         if isinstance(node, exp.Like | exp.ILike):
             return operators.like(left, right, None, ignores_case=isinstance(node, exp.ILike))

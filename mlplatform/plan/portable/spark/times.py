@@ -13,7 +13,7 @@ from mlplatform.plan.portable.literals import constant, whole
 from mlplatform.plan.portable.model import Arg, Call, Function, Refused
 from mlplatform.plan.portable.spark.build import both, case, fn, number, text, to_type
 from mlplatform.plan.portable.spark.casts import cast
-from mlplatform.types import BIGINT, DATE, DOUBLE, INT, STRING, TIMESTAMP, DataType, Decimal
+from mlplatform.types import BIGINT, DATE, DOUBLE, INT, STRING, TIMESTAMP, TIMESTAMP_NTZ, DataType, Decimal
 
 _UNITS = {
     "year": "YEAR", "quarter": "QUARTER", "month": "MONTH", "week": "WEEK", "day": "DAY", "hour": "HOUR",
@@ -199,6 +199,22 @@ def _floor_div(tree: exp.Expr, size: int) -> exp.Expr:
     if size == 1:
         return tree
     return both(exp.IntDiv, both(exp.Sub, tree, fn("PMOD", tree, number(size))), number(size))
+
+
+_WHOLE_DAYS = ("day", "week", "month", "quarter", "year")
+
+
+def as_days(value: Arg, other: Arg, say: _Say) -> Arg:
+    """A date moved by whole days as a date, where it is compared with one: a file's statistics then still tell."""
+    node = value.node.unnest()
+    if other.kind != DATE or value.kind != TIMESTAMP_NTZ or not isinstance(node, exp.Add | exp.Sub):
+        return value
+    sides = [(say(side).kind, _steps(side, say)) for side in (node.this, node.expression)]
+    is_midnight = any(kind == DATE for kind, _ in sides)
+    steps = next((steps for _, steps in sides if steps is not None), None)
+    if not is_midnight or steps is None or any(name not in _WHOLE_DAYS for name, _ in steps):
+        return value
+    return Arg(to_type(value.tree, DATE), DATE, value.node)
 
 
 # --- epochs ----------------------------------------------------------------------------------------------------------
