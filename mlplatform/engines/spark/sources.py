@@ -8,11 +8,13 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlglot import exp
+
 from mlplatform.duckdb_session import connect
 from mlplatform.engines.duckdb.read import relation
 from mlplatform.engines.spark.plain_files import split_plain
 from mlplatform.engines.spark.session import has_delta
-from mlplatform.engines.spark.spark_types import to_spark_schema, to_spark_type
+from mlplatform.engines.spark.spark_types import to_spark_schema, typed
 from mlplatform.engines.spark.workers import reader
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Source
@@ -110,12 +112,6 @@ def _layout(uri: str) -> tuple[str, ...]:
 
 
 def _typed(frame: DataFrame, schema: Schema) -> DataFrame:
-    from pyspark.sql import functions as F  # as everybody writes it
-
-    return frame.select(
-        *(F.col(_quoted(column.name)).cast(to_spark_type(column.type)).alias(column.name) for column in schema)
+    return frame.selectExpr(
+        *(typed(exp.column(column.name, quoted=True), column.type, column.name) for column in schema)
     )
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlglot import exp
+
 from mlplatform.errors import InternalError, repr_name
-from mlplatform.types import DataType, Decimal, List, Map, Scalar, Schema, Struct
+from mlplatform.types import DataType, Decimal, List, Map, Scalar, Schema, Struct, to_spark
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -42,6 +44,12 @@ def to_spark_schema(schema: Schema) -> StructType:
     from pyspark.sql import types
 
     return types.StructType([types.StructField(column.name, to_spark_type(column.type)) for column in schema])
+
+
+def typed(value: exp.Expr, kind: DataType, name: str) -> str:
+    """Spark SQL of a value as a column of a type; text, for PySpark's functions know only one kind of session."""
+    target = exp.DataType.build(to_spark(kind), dialect="spark")
+    return exp.alias_(exp.Cast(this=value, to=target), name, quoted=True).sql("spark")
 
 
 def check_types(frame: DataFrame, schema: Schema, what: str) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from sqlglot import exp
+
 from mlplatform.engines.base import Projection, WriteTarget, Written
 from mlplatform.engines.export import export
 from mlplatform.engines.footers import rows_and_stats
-from mlplatform.engines.spark.spark_types import check_types, to_spark_type
+from mlplatform.engines.spark.spark_types import check_types, typed
 from mlplatform.errors import repr_name
 from mlplatform.limits import Limits
 from mlplatform.tables.orphans import staging_folder
@@ -23,10 +25,11 @@ from mlplatform.tables.requests import WrittenFile
 from mlplatform.types import Schema, parse_type
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    from pyspark.sql import DataFrame
 
 _KEY = "mlp_partition_"
 _MARK = "="
+_VIEW = "mlp_partitioned_rows"
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -35,7 +38,7 @@ def write(frame: DataFrame, target: WriteTarget, limits: Limits) -> Written:
 
     Raises: InternalError when a column is not of its type; what Spark raises; SinkError, OSError of moving the files.
     """
-    rows = frame.select(*(_value(item) for item in target.columns))
+    rows = frame.selectExpr(*(_value(item) for item in target.columns))
     schema = Schema.of((item.name, parse_type(item.type)) for item in target.columns)
     check_types(rows, schema, f"output {repr_name(target.sink)}")
     if target.single_file is not None:
@@ -51,21 +54,17 @@ def write(frame: DataFrame, target: WriteTarget, limits: Limits) -> Written:
     return Written(files, sum(file.rows for file in files), sum(file.size_bytes for file in files))
 
 
-def _value(item: Projection) -> Column:
-    from pyspark.sql import functions as F  # as everybody writes it
-
-    value = F.lit(None) if item.source is None else F.col(_quoted(item.source))
-    return value.cast(to_spark_type(parse_type(item.type))).alias(item.name)
+def _value(item: Projection) -> str:
+    value = exp.null() if item.source is None else exp.column(item.source, quoted=True)
+    return typed(value, parse_type(item.type), item.name)
 
 
 def _write_parquet(rows: DataFrame, target: WriteTarget, staged: Path) -> None:
-    from pyspark.sql import functions as F  # as everybody writes it
-
     keys = [f"{_KEY}{position}" for position in range(len(target.partition_by))]
-    for key, name in zip(keys, target.partition_by, strict=True):
-        rows = rows.withColumn(key, F.concat(F.lit(_MARK), F.col(_quoted(name)).cast("string")))
     if keys:  # all rows of a partition together, cut where they are many: else every task writes a file of each
-        rows = rows.drop(*target.partition_by).hint("rebalance", *(F.col(key) for key in keys))
+        marked = [_marked(name, key) for name, key in zip(target.partition_by, keys, strict=True)]
+        rows.selectExpr("*", *marked).drop(*target.partition_by).createOrReplaceTempView(_VIEW)
+        rows = rows.sparkSession.sql(f"SELECT /*+ REBALANCE({', '.join(keys)}) */ * FROM {_VIEW}")
     rows.write.partitionBy(*keys).option("mapreduce.fileoutputcommitter.marksuccessfuljobs", "false").parquet(
         str(staged.absolute())
     )
@@ -104,5 +103,7 @@ def _export(rows: DataFrame, target: WriteTarget, limits: Limits) -> Written:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
+def _marked(name: str, key: str) -> str:
+    text = exp.Cast(this=exp.column(name, quoted=True), to=exp.DataType.build("string", dialect="spark"))
+    marked = exp.Anonymous(this="concat", expressions=[exp.Literal.string(_MARK), text])
+    return exp.alias_(marked, key).sql("spark")
