@@ -16,9 +16,11 @@ from mlplatform.engines.beam.queries import planned, reason_of, whole
 from mlplatform.engines.beam.scope import Relation, Scope
 from mlplatform.engines.beam.sizes import BROADCAST_BYTES, BUCKET_BYTES, scan_rows
 from mlplatform.engines.beam.stages import Apply, Column, Job, Stage, reads
-from mlplatform.plan.nodes import CheckedPlan, Function, Node, Query, Source, upstream
+from mlplatform.plan.nodes import CheckedPlan, Function, Node, Query, Source, inputs_of, upstream
 from mlplatform.scan import FileScan
 from mlplatform.types import Schema, to_duckdb
+
+_DEEPEST_CHAIN = 16
 
 
 def plan_job(
@@ -71,9 +73,13 @@ class _Planning:
         needed = upstream(self.plan, names)
         uses = self._uses(needed, names)
         relations: dict[str, Relation] = {}
+        depth: dict[str, int] = {}
         for name in needed:
             node = self.plan.nodes[name]
             relations[name.lower()] = Relation(name, self._planner(node, relations), uses[name], is_pinned=True)
+            depth[name] = 1 + max((depth[read] for read in inputs_of(node)), default=0)
+            if depth[name] % _DEEPEST_CHAIN == 0:  # a step is planned inside of its reader's planning
+                relations[name.lower()].piece(self.draft, frozenset())
         outputs = {}
         for target in self.targets:
             name = _node_of(self.plan, target)
@@ -130,7 +136,7 @@ class _Planning:
             tree = normalised(node.tree, {name: self.plan.nodes[name].schema for name in node.inputs})
             piece = planned(scope, tree, want)
             return self._named(piece, wanted)
-        except (UncutError, duckdb.Error) as error:
+        except (UncutError, duckdb.Error, RecursionError) as error:
             reason = reason_of(error)
         return self._named(whole(scope, node.tree, reason), wanted)
 

@@ -20,7 +20,7 @@ def planned(scope: Scope, tree: exp.Query, want: frozenset[str]) -> Piece:
     """
     try:
         return _planned(scope, tree, want)
-    except (UncutError, duckdb.Error, RecursionError) as error:
+    except (UncutError, duckdb.Error) as error:
         return whole(scope, tree, reason_of(error))
 
 

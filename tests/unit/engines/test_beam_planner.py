@@ -223,3 +223,58 @@ def test_every_stage_stands_after_those_that_it_reads() -> None:
 
 def test_a_single_worker_has_a_reason() -> None:
     assert single_workers(stages_of("select median(v) as m from t")) == {"out": "median over all rows"}
+
+
+def test_a_long_chain_of_steps_is_cut_into_few_stages() -> None:
+    steps: dict[str, Any] = {"s0": {"from": "t", "filter": "g > 1"}}
+    steps |= {f"s{n}": {"from": f"s{n - 1}", "select": {"g": f"g + {n}", "k": None}} for n in range(1, 120)}
+    job = plan_job(plan_of({"t": T}, steps), ["s119"])
+    assert 2 < len(job.stages) < 10
+    assert not single_workers(job)
+
+
+def test_an_asof_join_runs_in_the_buckets_of_its_keys() -> None:
+    schema = {"k": "string", "t": "bigint", "v": "int", "d": "date"}
+    step = {"left": "l", "right": "r", "by": ["k"], "time": "t", "tolerance": "3ns", "columns": ["v"], "prefix": "r_",
+            "direction": "nearest"}  # fmt: skip
+    job = plan_job(plan_of({"l": schema, "r": schema}, {"out": {"asof_join": step}}), ["out"], broadcast_bytes=-1)
+    hashed = [stage for stage in job.stages.values() if isinstance(stage, Compute)
+              and any(isinstance(item.exchange, Hash) for item in stage.inputs)]  # fmt: skip
+    assert [stage.name for stage in hashed] == ["out"]
+
+
+def test_a_shared_query_is_computed_once() -> None:
+    """Sums of floats differ with the order of rows: a maximum of them must be one of them."""
+    sql = """with c as (select k, g, sum(f) as s from t group by k, g)
+             select k from c where s = (select max(s) from c)"""
+    job = stages_of(sql, broadcast_bytes=0)
+    sums = [stage for stage in job.stages.values() if (isinstance(stage, Compute | Read)
+            and 'SUM("t.f")' in stage.query.sql("duckdb")) or isinstance(stage, Read)]  # fmt: skip
+    assert len(sums) == 1
+    whole = [name for name, stage in job.stages.items() if isinstance(stage, Compute)
+             and "SUM(" in stage.query.sql("duckdb")]  # fmt: skip
+    assert len(whole) == 1
+
+
+def test_a_file_in_order_is_one_ordered_stage() -> None:
+    plan = plan_of(
+        {"t": T}, {"out": {"from": "t", "select": ["k", "v"], "order_by": ["v"]}},
+        {"exports/o.csv": {"from": "out", "mode": "overwrite"}, "mined.o": {"from": "out", "mode": "overwrite"}},
+    )  # fmt: skip
+    job = plan_job(plan, ["exports/o.csv", "mined.o"])
+    file, dataset = (job.stages[job.outputs[name]] for name in ("exports/o.csv", "mined.o"))
+    assert isinstance(file, Compute) and "ORDER BY" in file.query.sql("duckdb")
+    assert isinstance(dataset, Read) and "ORDER BY" not in dataset.query.sql("duckdb")
+
+
+def test_huge_integers_travel_as_text() -> None:
+    job = stages_of("select g, sum(v) as s from t group by g")
+    read = next(iter(job.stages.values()))
+    assert [column.type for column in read.columns] == ["INTEGER", "VARCHAR"]
+
+
+def test_a_job_is_printed_with_its_exchanges() -> None:
+    text = job_text(stages_of("select k, sum(v) as s from t group by k"))
+    assert "stage out.partial: read t" in text
+    assert 'from out.partial: hash of "t.k" into 1' in text
+    assert text.endswith("output out: rows of out\n")
