@@ -24,7 +24,8 @@ def measure_scaling(largest: float) -> Listing:
     return Listing(
         title="Ten times the work",
         about="Q3 without its limit, and lineitem by part and supplier, to two Delta datasets; whole processes, with "
-        f"the start of the engine in them. Ten times the rows may take at most {AT_MOST} times the time.",
+        f"the start of the engine in them. Ten times the rows may take at most {AT_MOST} times the time. CPU and "
+        "memory are those of Python processes, so not of Spark's JVM.",
         columns=("engine", "scale", "seconds", "CPU seconds", "peak memory", "× the scale before", "met"),
         rows=rows,
         repeat=f"make bench BENCH='--only scaling --scale {largest:g}'",

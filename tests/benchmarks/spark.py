@@ -30,8 +30,8 @@ def measure_spark(scale: float, runs: int) -> Section:
     return Section(
         title=f"Spark: TPC-H, scale {scale:g}",
         about=f"Q3 without its limit, and lineitem ({6 * scale:g} million rows) by part and supplier, on `local[2]`, "
-        "the start of the JVM included. All wrote the same rows and types. `mlp render` makes the Spark job where no "
-        "Java is.",
+        "the start of the JVM included, whose CPU and memory are not counted. All wrote the same rows and types. "
+        "`mlp render` makes the Spark job where no Java is.",
         ours=[(datasets, target), (exported, target), (rendered, Target())],
         peer=by_hand,
         repeat=f"make bench BENCH='--only spark --scale {scale:g}'",

@@ -27,7 +27,8 @@ def measure_tpch22(scale: float, engines: tuple[str, ...] = ENGINES) -> Listing:
         title=f"TPC-H, all 22 queries, scale {scale:g}",
         about="Seconds of each query, from planning to the commit of its dataset, in one process for each engine; the "
         "session of the engine is started by the first. `whole process` has the start of Python and of the engine in "
-        f"it. Rows and types are compared with those of {engines[0]}.",
+        f"it; CPU and memory are those of its Python processes, so not of Spark's JVM. Rows and types are compared "
+        f"with those of {engines[0]}.",
         columns=("query", "rows", *(f"{engine} s" for engine in engines), "rows equal", "types equal"),
         rows=[*(_row(query, facts, equal) for query in equal), *_sums(facts, wholes)],
         repeat=f"make bench BENCH='--only tpch22 --scale {scale:g}'",
