@@ -158,8 +158,8 @@ def test_command(
         if record:
             from mlplatform.run.recording import record_tests
 
-            for name in record_tests(workspace, spec):
-                click.echo(f"{spec}  {name}  recorded", err=True)
+            for recorded in record_tests(workspace, spec):
+                click.echo(f"{spec}  {recorded}", err=True)
         for engine in engines or (None,):
             outcomes += workspace.test(spec, engine=engine, only=only)
     failed = [outcome for outcome in outcomes if not outcome.passed]

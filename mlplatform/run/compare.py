@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlplatform.run.yaml_text import row_text
 from mlplatform.types import DataType, Decimal, List, Map, Scalar, Schema, Struct
 from mlplatform.types.moments import parse_moment
 
@@ -33,7 +34,7 @@ class Difference:
         """`-` expected and not there, `+` there and not expected; the nearest rows stand together."""
         lines = [f"    {note}" for note in self.notes]
         for mark, rows in (("-", self.missing), ("+", self.extra)):
-            lines += [f"    {mark} {_row_text(row, self.columns)}" for row in rows[:_SHOWN]]
+            lines += [f"    {mark} {row_text({name: row.get(name) for name in self.columns})}" for row in rows[:_SHOWN]]
             lines += [f"    {mark} … {len(rows) - _SHOWN} more"] if len(rows) > _SHOWN else []
         if len(self.missing) == 1 and len(self.extra) == 1:
             changed = [name for name in self.columns if not _equal(self.missing[0].get(name), self.extra[0].get(name))]
@@ -42,7 +43,7 @@ class Difference:
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON
         """The difference as JSON."""
-        texts = {mark: [_row_text(row, self.columns) for row in rows] for mark, rows in
+        texts = {mark: [row_text({name: row.get(name) for name in self.columns}) for row in rows] for mark, rows in
                  (("missing", self.missing), ("extra", self.extra))}  # fmt: skip
         return {**texts, "notes": list(self.notes)}
 
@@ -168,15 +169,3 @@ def _scalar(value: Any, name: str) -> Any:  # Any: as above
 def _moment(value: Any) -> dt.datetime:  # Any: text or datetime
     moment = value if isinstance(value, dt.datetime) else parse_moment(str(value))
     return moment.replace(tzinfo=dt.timezone.utc) if moment.tzinfo is None else moment.astimezone(dt.timezone.utc)
-
-
-def _row_text(row: Row, columns: Sequence[str]) -> str:
-    return "{" + ", ".join(f"{name}: {_value_text(row.get(name))}" for name in columns) + "}"
-
-
-def _value_text(value: Any) -> str:  # Any: a normal value
-    if value is None:
-        return "null"
-    if isinstance(value, dt.datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    return str(value)

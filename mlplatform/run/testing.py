@@ -101,7 +101,7 @@ def results(
 ) -> Iterator[tuple[str, list[dict[str, Any]], Schema, Rows]]:  # Any: Python values of the columns
     """For each expectation: its name, the rows that came out, their schema, and the rows expected."""
     scratch = workspace.within(folder)
-    plan = _plan(scratch, spec, test, engine)
+    test, plan = _plan(scratch, spec, test, engine)
     _check_given(plan.checked, spec, test)
     tables = [name for name in test.expect if name in spec.outputs]
     sinks = {name: plan.checked.sinks[name] for name in map(str, tables)}
@@ -126,8 +126,8 @@ def _read_output(scratch: Workspace, sink: Sink, plan: Plan) -> pa.Table:
     return scratch.preview_planned(plan, sink.input)
 
 
-def _plan(scratch: Workspace, spec: Spec, test: TestSpec, engine: str | None) -> Plan:
-    """The plan on the given rows: typed once on the real schemas, then again on rows of those types."""
+def _plan(scratch: Workspace, spec: Spec, test: TestSpec, engine: str | None) -> tuple[TestSpec, Plan]:
+    """The test with every `${…}` put in, and its plan: typed on the real schemas, then again on rows of those types."""
     typed = scratch.build(spec, [], test.params, engine=engine, is_dry=True)
     missing = set(map(str, test.expect)) - set(typed.checked.sinks) - set(typed.checked.nodes)
     if missing:
@@ -136,13 +136,15 @@ def _plan(scratch: Workspace, spec: Spec, test: TestSpec, engine: str | None) ->
             f"test {repr_name(test.name)} expects {', '.join(sorted(missing))}, which the spec lacks",
             at=test.name.at,
         )
+    if typed.values is not None:
+        test = replace(test, given=typed.values.fill(test.given), expect=typed.values.fill(test.expect))
     given: dict[str, Scan] = {
         source.name: RowScan(
             _typed_rows(test.given.get(_key(source.name), ()), source.schema, source.name), source.schema
         )
         for source in typed.checked.sources
     }
-    return scratch.build(spec, [], test.params, engine=engine, is_dry=True, given=given)
+    return test, scratch.build(spec, [], test.params, engine=engine, is_dry=True, given=given)
 
 
 def _key(name: str) -> Located:
