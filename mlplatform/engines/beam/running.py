@@ -61,7 +61,7 @@ def run_job(
     shipment = Shipment(_workers(limits, options), run, str(manifest), options.split_bytes, ordered)
     pipeline = _opened(options)
     build(pipeline, job, sources, targets, shipment)
-    result = _finished(pipeline, shipment.run)
+    result = _finished(pipeline, shipment.run, runs_here=options.runner == "DirectRunner")
     if not manifest.is_file():
         hint = "workers must reach the warehouse and the folder of temporary files by the same paths"
         raise EngineError("E_ENGINE", f"the job ended without its manifest {manifest}", hint=hint)
@@ -86,15 +86,19 @@ def _workers(limits: Limits, options: BeamOptions) -> Limits:
     )
 
 
-def _finished(pipeline: beam.Pipeline, run: str) -> PipelineResult:
+def _finished(pipeline: beam.Pipeline, run: str, *, runs_here: bool) -> PipelineResult:
+    """The job's result, once it ended well. `runs_here`: it runs while it is started, not behind a service."""
     begun: list[PipelineResult] = []
 
     def work() -> str | None:
-        begun.append(pipeline.run())
+        if not begun:
+            begun.append(pipeline.run())
         state: str | None = begun[0].wait_until_finish()
         return state
 
     try:
+        if not runs_here:
+            begun.append(pipeline.run())  # in this thread: a service is started with a handler of signals
         state = _stoppable(work, begun, run)
     except PlatformError:
         raise
