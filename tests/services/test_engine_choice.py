@@ -26,6 +26,8 @@ engine: {default: auto}
 
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in list(ENGINES)[1:]:
+        monkeypatch.delitem(ENGINES, name)
     monkeypatch.setitem(ENGINES, "far", ENTRIES["far"])
     with duckdb.connect() as connection:
         connection.execute(
