@@ -11,6 +11,7 @@ from sqlglot.expressions import apply_index_offset
 from sqlglot.optimizer.qualify import qualify
 
 from mlplatform.errors import PlanError
+from mlplatform.plan.portable.rank_at_once import rank_at_once
 from mlplatform.types import Schema
 
 _KNOWN = "int"  # the types come from DuckDB; names are all that is asked of sqlglot
@@ -25,6 +26,7 @@ def normal(tree: exp.Query, inputs: Mapping[str, Schema]) -> exp.Query:
         _flat(name): {column.name: _KNOWN for column in columns} for name, columns in inputs.items()
     }
     tree = tree.copy()
+    rank_at_once(tree)
     _flatten_names(tree, inputs)
     _count_from_one(tree)
     _spell_out(tree)
