@@ -92,5 +92,5 @@ def test_every_code_is_described_and_raised() -> None:
 
 def test_generated_pages_are_current() -> None:
     pages = runpy.run_path(str(ROOT / "docs/generate.py"))["pages"]()
-    assert len(pages) == 3
+    assert len(pages) == 4
     assert [path.name for path, text in pages.items() if path.read_text(encoding="utf-8") != text] == [], "make docs"
