@@ -1,7 +1,8 @@
 """One pass over the right side of an as-of join, for an engine that reads a CTE anew wherever it is used.
 
-The transform finds the rows that repeat, and takes them apart from those that do not, so that only they are hashed. Over
-a stored CTE that is fastest; elsewhere a count over a window tells the same rows, and the hash is made for them alone.
+The transform finds the rows that repeat, and takes them apart from those that do not, so that only they are hashed.
+Over a stored CTE that is fastest; elsewhere a count over a window tells the same rows; only they
+are hashed then.
 """
 
 from __future__ import annotations
