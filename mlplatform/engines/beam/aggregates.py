@@ -199,7 +199,7 @@ def _zero() -> exp.Expr:
 def _word(value: exp.Expr) -> str:
     call = value.this if isinstance(value, exp.Filter) else value
     distinct = " of distinct values" if isinstance(call.this, exp.Distinct) else ""
-    return f"{call.name if isinstance(call, exp.Anonymous) else call.key}{distinct}"
+    return f"{call.sql('duckdb').partition('(')[0].lower()}{distinct}"
 
 
 # --- aggregates of distinct values ----------------------------------------------------------------

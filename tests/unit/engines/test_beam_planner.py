@@ -143,6 +143,14 @@ QUERIES = (
     "select (select max(w) from u) as m",
     "select k, case when g > (select min(w) from u) then 'x' else k end as c from t",
     "select k, (select w from u where u.k = t.k and u.w = 2) as w from t",
+    "select a.k from t a where (select count(*) from u where u.k = a.k and u.w is null) = 1",
+    "select k, v from t where (k, g) in (select k, w from u)",
+    "select k from t where v >= all (select w from u where w is not null)",
+    "select t.k from t left join u on t.k = u.k and u.w = (select max(w) from u)",
+    "select k from t where exists (select 1 from u where u.k = t.k) or g = 3",
+    "select k, v from t where v in (10, 30) or k in (select k from u where w = 2)",
+    "select t.k, (select max(u.w) from u where u.k = t.k and u.w < t.v) as m from t",
+    "select u.k, q.n from u, lateral (select count(*) as n from t where t.k = u.k) q",
     # windows
     "select k, v, row_number() over (partition by k order by v, d, f) as r from t",
     "select k, v, sum(v) over (partition by k) as a, count(*) over (partition by g) as b, max(v) over () as c from t",
@@ -151,6 +159,8 @@ QUERIES = (
     "select k, sum(sum(v)) over (partition by k) as s, g from t group by k, g",
     "select f, count(*) over (partition by f) as n from t",
     "select k, lag(v) over (partition by k order by v, g, f) as p from t",
+    "select k, rank() over (order by sum(v)) as r from t group by k",
+    "select distinct sum(v) over (partition by k) as s, k from t",
     # sets
     "select k, g from t union all select k, w from u",
     "select k, g from t union select k, w from u",
@@ -161,6 +171,9 @@ QUERIES = (
     "select k, v from t union all by name select w as v, k from u",
     "select g as x from t union all select d from t union all select null",
     "select k, n from (select k, count(*) as n from t group by k union all select k, count(*) from u group by k) x",
+    "select l, count(*) as n from t group by l",
+    "select s.a, count(*) as n from (select {'a': k, 'b': g} as s from t) x group by s.a",
+    "select grouping(k) as g, k, count(*) as n from t group by cube (k)",
     # limits
     "select k, v from t order by v desc nulls last, k limit 3",
     "select k, v from t order by v, k, g, f limit 2 offset 2",
@@ -171,6 +184,10 @@ QUERIES = (
     "with c as (select k, sum(f) as s from t where f < 9 group by k) select k from c where s = (select max(s) from c)",
     "with c as (select * from t where g > 1), e as (select k from c) select c.k, c.v from c semi join e on c.k = e.k",
     "with recursive r(n) as (select 1 union all select n + 1 from r where n < 4) select n from r",
+    """with a as (select k, row_number() over (partition by k order by v, g, f) as r, v from t)
+       select x.k, x.v - y.v as d from a x join a y on x.k = y.k and x.r = y.r + 1""",
+    """with a as (select k, count(*) as n from t group by k), b as (select k, max(w) as m from u group by k)
+       select a.k, n, m from a full join b on a.k = b.k where coalesce(n, 0) > 0""",
     "with t2 as (select k as K, v as V from t) select K, max(V) as M from t2 group by K",
     "with recursive r(n) as (select 1 union all select n + 1 from r where n < 4) select 'x', n + 1, n * 2 from r",
     "with recursive r(n) as (select 1 union all select n + 1 from r where n < 4) select *, n + 1 from r",
