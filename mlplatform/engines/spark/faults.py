@@ -60,10 +60,8 @@ def sources_of(plan: CheckedPlan, names: Sequence[str]) -> list[Source]:
 
 def _whole_text(error: BaseException) -> str:
     """The messages of an error and of what caused it; Java's stack trace is searched, never shown."""
-    parts = [str(error)]
     java = getattr(error, "java_exception", None)
-    if java is not None:
-        parts.append(str(java))
+    parts = [str(java), str(error)] if java is not None else [str(error)]  # Py4J's own first line says nothing
     if error.__cause__ is not None:
         parts.append(str(error.__cause__))
     return "\n".join(parts)

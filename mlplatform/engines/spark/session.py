@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _OURS = "spark.mlplatform.started"
 _REMOTE = "spark.remote"
+_AT_START = (_REMOTE, "spark.sql.catalog.")  # a catalog needs its package, which a session has from its start or never
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def check_options(limits: Limits) -> None:
 def _configure(spark: SparkSession, limits: Limits, where: str) -> None:
     """Set what may be set, and check what must be."""
     for key, value in limits.options.items():
-        if key.startswith("spark.") and key != _REMOTE and spark.conf.isModifiable(key):
+        if key.startswith("spark.") and not key.startswith(_AT_START) and spark.conf.isModifiable(key):
             spark.conf.set(key, text(value))
     for key, value in REQUIRED.items():
         with suppress(Exception):  # boundary: whatever a server says, the setting is read back
