@@ -43,7 +43,7 @@ ENGINES: dict[str, Entry] = {
     ),
     "beam": Entry(
         "mlplatform.engines.beam.engine:BeamEngine", package="apache_beam", extra="beam", takes="",
-        stages="mlplatform.engines.beam.counts:count_stages",
+        stages="mlplatform.engines.beam.planning.counts:count_stages",
     ),
     "spark": Entry(
         "mlplatform.engines.spark.engine:SparkEngine", check="mlplatform.plan.portable.spark.said:check_spark",

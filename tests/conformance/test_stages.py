@@ -8,8 +8,8 @@ import pytest
 
 from mlplatform.conformance.case import Case, load_cases
 from mlplatform.conformance.files import LAYOUTS, write_case
-from mlplatform.engines.beam.explain import job_text
-from mlplatform.engines.beam.planner import plan_job
+from mlplatform.engines.beam.planning.explain import job_text
+from mlplatform.engines.beam.planning.planner import plan_job
 from mlplatform.run.compare import compare
 from mlplatform.workspace import Workspace
 from tests.unit.engines.beam_interpreter import Interpreter

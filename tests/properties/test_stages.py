@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlplatform.engines.beam.explain import job_text
-from mlplatform.engines.beam.planner import plan_job
+from mlplatform.engines.beam.planning.explain import job_text
+from mlplatform.engines.beam.planning.planner import plan_job
 from mlplatform.run.compare import compare
 from tests.properties.pipelines import Pipelines, examples, one_file, split_files
 from tests.properties.queries import FLAT, Step, steps, tables

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlplatform.engines.beam.explain import job_text, single_workers
-from mlplatform.engines.beam.planner import plan_job
+from mlplatform.engines.beam.planning.explain import job_text, single_workers
+from mlplatform.engines.beam.planning.planner import plan_job
 from mlplatform.engines.beam.stages import Broadcast, Compute, Hash, Job, Read
 from mlplatform.run.compare import compare
 from mlplatform.workspace import Plan, Workspace

@@ -63,13 +63,13 @@ class BeamEngine:
 
     def render(self, plan: CheckedPlan) -> str:
         """The stages and the exchanges between them."""
-        from mlplatform.engines.beam.explain import job_text
+        from mlplatform.engines.beam.planning.explain import job_text
 
         return job_text(_planned(plan, list(plan.sinks), read_options({})))
 
 
 def _planned(plan: CheckedPlan, targets: Sequence[str], options: BeamOptions) -> Job:
-    from mlplatform.engines.beam.planner import plan_job
+    from mlplatform.engines.beam.planning.planner import plan_job
 
     return plan_job(plan, targets, **options.sizes)
 

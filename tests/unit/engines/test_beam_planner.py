@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from mlplatform.engines.beam.explain import job_text, single_workers
-from mlplatform.engines.beam.planner import plan_job
+from mlplatform.engines.beam.planning.explain import job_text, single_workers
+from mlplatform.engines.beam.planning.planner import plan_job
 from mlplatform.engines.beam.stages import Broadcast, Compute, Hash, Job, Read, reads
 from mlplatform.engines.duckdb.engine import DuckDBEngine
 from mlplatform.limits import Limits

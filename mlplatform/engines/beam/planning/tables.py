@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.expressions import conjuncts, flat, has_query, over_flat, tables_in
-from mlplatform.engines.beam.joins import JoinKind, join
-from mlplatform.engines.beam.pieces import Piece, UncutError, Whole, cast, column
-from mlplatform.engines.beam.scope import Scope
-from mlplatform.engines.beam.subqueries import filtered, valued
+from mlplatform.engines.beam.planning.expressions import conjuncts, flat, has_query, over_flat, tables_in
+from mlplatform.engines.beam.planning.joins import JoinKind, join
+from mlplatform.engines.beam.planning.pieces import Piece, UncutError, Whole, cast, column
+from mlplatform.engines.beam.planning.scope import Scope
+from mlplatform.engines.beam.planning.subqueries import filtered, valued
 
 _INNER = ("", "inner", "cross")
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.draft import Draft
-from mlplatform.engines.beam.keys import exchanged, meeting_type, with_keys
-from mlplatform.engines.beam.pieces import (
+from mlplatform.engines.beam.planning.draft import Draft
+from mlplatform.engines.beam.planning.keys import exchanged, meeting_type, with_keys
+from mlplatform.engines.beam.planning.pieces import (
     Key,
     Keyed,
     Layout,

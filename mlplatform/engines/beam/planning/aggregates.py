@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.draft import Draft
-from mlplatform.engines.beam.keys import exchanged, own_kinds
-from mlplatform.engines.beam.pieces import Piece, cast, column, is_keyed_within
+from mlplatform.engines.beam.planning.draft import Draft
+from mlplatform.engines.beam.planning.keys import exchanged, own_kinds
+from mlplatform.engines.beam.planning.pieces import Piece, cast, column, is_keyed_within
 
 _INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _DECIMAL = re.compile(r"DECIMAL\(\d+,(\d+)\)")

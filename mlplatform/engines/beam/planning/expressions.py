@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.pieces import column
+from mlplatform.engines.beam.planning.pieces import column
 
 
 def conjuncts(condition: exp.Expr) -> list[exp.Expr]:

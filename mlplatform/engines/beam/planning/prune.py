@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.pieces import named
-from mlplatform.engines.beam.sizes import row_width
+from mlplatform.engines.beam.planning.pieces import named
+from mlplatform.engines.beam.planning.sizes import row_width
 from mlplatform.engines.beam.stages import Apply, Column, Compute, Flatten, Hash, Job, Read, Stage
 
 # The planner's own subqueries; what stands in others is the query as it was written.

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import duckdb
 from sqlglot import exp
 
-from mlplatform.engines.beam.draft import Draft
-from mlplatform.engines.beam.normal import normalised
-from mlplatform.engines.beam.pieces import Piece, Spread, UncutError, column, table_of
-from mlplatform.engines.beam.prune import pruned
-from mlplatform.engines.beam.queries import planned, reason_of, whole
-from mlplatform.engines.beam.scope import Relation, Scope
-from mlplatform.engines.beam.sizes import BROADCAST_BYTES, BUCKET_BYTES, scan_rows
+from mlplatform.engines.beam.planning.draft import Draft
+from mlplatform.engines.beam.planning.normal import normalised
+from mlplatform.engines.beam.planning.pieces import Piece, Spread, UncutError, column, table_of
+from mlplatform.engines.beam.planning.prune import pruned
+from mlplatform.engines.beam.planning.queries import planned, reason_of, whole
+from mlplatform.engines.beam.planning.scope import Relation, Scope
+from mlplatform.engines.beam.planning.sizes import BROADCAST_BYTES, BUCKET_BYTES, scan_rows
 from mlplatform.engines.beam.stages import Apply, Column, Job, Stage, reads
 from mlplatform.plan.nodes import CheckedPlan, Function, Node, Query, Source, inputs_of, upstream
 from mlplatform.scan import FileScan

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.draft import Draft
-from mlplatform.engines.beam.pieces import Piece, UncutError, Whole, column
+from mlplatform.engines.beam.planning.draft import Draft
+from mlplatform.engines.beam.planning.pieces import Piece, UncutError, Whole, column
 
 
 @dataclass(frozen=True, slots=True)

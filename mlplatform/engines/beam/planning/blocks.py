@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.aggregates import Grouping, distinct_rows, grouped
-from mlplatform.engines.beam.firsts import FirstRows, first_rows
-from mlplatform.engines.beam.keys import exchanged, own_kinds
-from mlplatform.engines.beam.normal import aggregates_in
-from mlplatform.engines.beam.pieces import Piece, UncutError, column, is_keyed_within
-from mlplatform.engines.beam.scope import Scope
-from mlplatform.engines.beam.tables import joined_tables
-from mlplatform.engines.beam.windows import windowed
+from mlplatform.engines.beam.planning.aggregates import Grouping, distinct_rows, grouped
+from mlplatform.engines.beam.planning.firsts import FirstRows, first_rows
+from mlplatform.engines.beam.planning.keys import exchanged, own_kinds
+from mlplatform.engines.beam.planning.normal import aggregates_in
+from mlplatform.engines.beam.planning.pieces import Piece, UncutError, column, is_keyed_within
+from mlplatform.engines.beam.planning.scope import Scope
+from mlplatform.engines.beam.planning.tables import joined_tables
+from mlplatform.engines.beam.planning.windows import windowed
 
 
 def planned_select(scope: Scope, select: exp.Select, want: frozenset[str]) -> Piece:

@@ -8,7 +8,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.qualify import qualify
 
-from mlplatform.engines.beam.pieces import UncutError
+from mlplatform.engines.beam.planning.pieces import UncutError
 from mlplatform.types import Schema, to_duckdb
 
 _UNCUT: dict[type[exp.Expr], str] = {

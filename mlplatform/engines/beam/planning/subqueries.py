@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.aggregates import Grouping, grouped
-from mlplatform.engines.beam.expressions import conjuncts, has_query, over_flat
-from mlplatform.engines.beam.firsts import FirstRows, first_rows
-from mlplatform.engines.beam.joins import join
-from mlplatform.engines.beam.normal import aggregates_in
-from mlplatform.engines.beam.pieces import Piece, UncutError, column
-from mlplatform.engines.beam.scope import Scope
+from mlplatform.engines.beam.planning.aggregates import Grouping, grouped
+from mlplatform.engines.beam.planning.expressions import conjuncts, has_query, over_flat
+from mlplatform.engines.beam.planning.firsts import FirstRows, first_rows
+from mlplatform.engines.beam.planning.joins import join
+from mlplatform.engines.beam.planning.normal import aggregates_in
+from mlplatform.engines.beam.planning.pieces import Piece, UncutError, column
+from mlplatform.engines.beam.planning.scope import Scope
 
 _NULL_OF_NOTHING = (exp.Sum, exp.Avg, exp.Min, exp.Max, exp.LogicalAnd, exp.LogicalOr)
 

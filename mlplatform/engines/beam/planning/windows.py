@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.draft import Draft
-from mlplatform.engines.beam.keys import exchanged, own_kinds, with_keys
-from mlplatform.engines.beam.pieces import Piece, column, is_keyed_within
+from mlplatform.engines.beam.planning.draft import Draft
+from mlplatform.engines.beam.planning.keys import exchanged, own_kinds, with_keys
+from mlplatform.engines.beam.planning.pieces import Piece, column, is_keyed_within
 
 Windows = Sequence[tuple[str, exp.Expr]]
 

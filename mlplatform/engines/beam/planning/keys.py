@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.draft import Draft, pinned
-from mlplatform.engines.beam.pieces import Key, Keyed, Piece, cast, column
+from mlplatform.engines.beam.planning.draft import Draft, pinned
+from mlplatform.engines.beam.planning.pieces import Key, Keyed, Piece, cast, column
 from mlplatform.engines.beam.stages import Hash
 
 _SMALL_INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")

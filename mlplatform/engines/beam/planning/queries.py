@@ -5,11 +5,11 @@ from __future__ import annotations
 import duckdb
 from sqlglot import exp
 
-from mlplatform.engines.beam.blocks import output_names, planned_select
-from mlplatform.engines.beam.firsts import FirstRows, first_rows
-from mlplatform.engines.beam.pieces import Piece, UncutError, column
-from mlplatform.engines.beam.scope import Scope
-from mlplatform.engines.beam.sets import combined
+from mlplatform.engines.beam.planning.blocks import output_names, planned_select
+from mlplatform.engines.beam.planning.firsts import FirstRows, first_rows
+from mlplatform.engines.beam.planning.pieces import Piece, UncutError, column
+from mlplatform.engines.beam.planning.scope import Scope
+from mlplatform.engines.beam.planning.sets import combined
 
 
 def planned(scope: Scope, tree: exp.Query, want: frozenset[str]) -> Piece:

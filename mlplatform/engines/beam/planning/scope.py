@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.draft import DEEPEST, Draft
-from mlplatform.engines.beam.pieces import Keyed, Piece, UncutError, column, table_of
+from mlplatform.engines.beam.planning.draft import DEEPEST, Draft
+from mlplatform.engines.beam.planning.pieces import Keyed, Piece, UncutError, column, table_of
 
 Planner = Callable[["Scope", exp.Query, frozenset[str]], Piece]
 

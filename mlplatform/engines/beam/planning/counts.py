@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlplatform.engines.beam.planner import plan_job
+from mlplatform.engines.beam.planning.planner import plan_job
 from mlplatform.plan.nodes import CheckedPlan
 
 

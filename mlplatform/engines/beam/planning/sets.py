@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from mlplatform.engines.beam.aggregates import distinct_rows
-from mlplatform.engines.beam.draft import Draft
-from mlplatform.engines.beam.keys import exchanged, own_kinds
-from mlplatform.engines.beam.pieces import (
+from mlplatform.engines.beam.planning.aggregates import distinct_rows
+from mlplatform.engines.beam.planning.draft import Draft
+from mlplatform.engines.beam.planning.keys import exchanged, own_kinds
+from mlplatform.engines.beam.planning.pieces import (
     Key,
     Keyed,
     Layout,
@@ -22,7 +22,7 @@ from mlplatform.engines.beam.pieces import (
     merged_inputs,
     merged_shared,
 )
-from mlplatform.engines.beam.scope import Scope
+from mlplatform.engines.beam.planning.scope import Scope
 from mlplatform.engines.beam.stages import Column
 
 

@@ -10,7 +10,7 @@ from types import TracebackType
 import duckdb
 from sqlglot import exp
 
-from mlplatform.engines.beam.pieces import (
+from mlplatform.engines.beam.planning.pieces import (
     Keyed,
     Layout,
     Piece,
@@ -25,7 +25,7 @@ from mlplatform.engines.beam.pieces import (
     renamed_layout,
     table_of,
 )
-from mlplatform.engines.beam.sizes import BROADCAST_BYTES, BUCKET_BYTES, bucket_count, bytes_bound, row_width
+from mlplatform.engines.beam.planning.sizes import BROADCAST_BYTES, BUCKET_BYTES, bucket_count, bytes_bound, row_width
 from mlplatform.engines.beam.stages import (
     Broadcast,
     Column,
