@@ -212,7 +212,7 @@ def test_spark_connect(runs: Runs, server: str, tmp_path: Path) -> None:
 
 def test_a_server_that_is_not_there(tmp_path: Path) -> None:
     with (
-        pytest.raises(EngineError, match="sc://localhost:1"),
+        pytest.raises(EngineError, match="no Spark server at localhost:1"),
         session.open_session(Limits(None, None, tmp_path, {"spark.remote": "sc://localhost:1"})),
     ):
         pass

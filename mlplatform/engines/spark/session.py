@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mlplatform.engines.spark.java import check_java
 from mlplatform.engines.spark.settings import DELTA_EXTENSION, REQUIRED, own_settings, text
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 _OURS = "spark.mlplatform.started"
 _REMOTE = "spark.remote"
+_PORT = 15002  # of Spark Connect, unless the address says another
+_PATIENCE_S = 10
 _AT_START = (_REMOTE, "spark.sql.catalog.")  # a catalog needs its package, which a session has from its start or never
 
 
@@ -95,6 +99,7 @@ def _connected(remote: str) -> Iterator[SparkSession]:
     from pyspark.errors import PySparkException
     from pyspark.sql.connect.session import SparkSession as Remote
 
+    _check_reachable(remote)
     try:
         spark = Remote.builder.remote(remote).create()
         version = str(spark.version)
@@ -114,6 +119,18 @@ def _connected(remote: str) -> Iterator[SparkSession]:
         with suppress(Exception):  # boundary: the server may be gone, and the run's own error counts
             spark.client.release_session()
             spark.client.close()
+
+
+def _check_reachable(remote: str) -> None:
+    """Raise EngineError E_ENGINE where nothing listens: Spark's client would try for minutes."""
+    place = urlsplit(remote)
+    try:
+        socket.create_connection((place.hostname or "localhost", place.port or _PORT), timeout=_PATIENCE_S).close()
+    except OSError as error:
+        raise EngineError(
+            "E_ENGINE", f"there is no Spark server at {place.hostname}:{place.port or _PORT}",
+            hint="start one, or set `spark.remote` to its address", notes=[str(error)],
+        ) from error  # fmt: skip
 
 
 # --- a session in this process -----------------------------------------------------------------------------------
