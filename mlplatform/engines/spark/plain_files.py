@@ -88,7 +88,10 @@ def _plain_type(kind: pa.DataType) -> DataType | None:
         pa.bool_(): "boolean", pa.int8(): "tinyint", pa.int16(): "smallint", pa.int32(): "int", pa.int64(): "bigint",
         pa.float32(): "float", pa.float64(): "double", pa.string(): "string", pa.large_string(): "string",
         pa.binary(): "binary", pa.large_binary(): "binary", pa.date32(): "date",
+        pa.string_view(): "string", pa.binary_view(): "binary",
     }  # fmt: skip
+    if pa.types.is_dictionary(kind):  # so it was in memory when it was written; the file holds plain values
+        return _plain_type(kind.value_type)
     if kind in simple:
         return Scalar(simple[kind])
     if pa.types.is_timestamp(kind):
