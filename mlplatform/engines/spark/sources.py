@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mlplatform.errors import Span
 
 _MOST_TASKS = 512
+_SMALL_BYTES = 1 << 20  # at rest; a text of that size may be ten times as much in memory
 
 
 def needs_delta(plan: CheckedPlan, names: Sequence[str]) -> bool:
@@ -78,8 +79,23 @@ def _read_by_workers(spark: SparkSession, scan: FileScan, files: Sequence[DataFi
     from dataclasses import replace
 
     mine = replace(scan, files=tuple(files))
+    if mine.size_bytes > _SMALL_BYTES:
+        _join_by_facts(spark)
     positions = spark.range(0, len(files), 1, numPartitions=min(len(files), _MOST_TASKS))
     return positions.mapInArrow(reader(mine, at), to_spark_schema(scan.schema))
+
+
+def _join_by_facts(spark: SparkSession) -> None:
+    """Let Spark choose joins by what a side turns out to be.
+
+    It takes what workers read for a few bytes, so it would send any amount of rows to every task. Without the guess
+    both sides are shuffled first, and one that is small then is sent.
+    """
+    guess, fact = "spark.sql.autoBroadcastJoinThreshold", "spark.sql.adaptive.autoBroadcastJoinThreshold"
+    limit = str(spark.conf.get(guess))
+    if not limit.startswith("-1"):
+        spark.conf.set(fact, str(spark.conf.get(fact, limit)))
+        spark.conf.set(guess, "-1")
 
 
 # --- Parquet that Spark reads itself -----------------------------------------------------------------------------
