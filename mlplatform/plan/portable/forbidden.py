@@ -54,16 +54,30 @@ ALWAYS_REFUSED = (*_TIES.values(), *_TIES_BY_NAME)
 def check_portable(tree: exp.Expr, text: Located) -> None:
     """Refuse what has no repeatable, engine-neutral meaning.
 
-    Raises: PlanError E_SQL_FORBIDDEN at the function's place.
+    Raises: PlanError E_SQL_FORBIDDEN, E_LIMIT_ORDER at the function's or the limit's place.
     """
     for node in tree.walk():
         if isinstance(node, _FORBIDDEN_NODES) and not isinstance(node, exp.Query):
             raise _forbidden(node.key.upper(), "a step is a SELECT and nothing else", text)
+        if isinstance(node, exp.Query):
+            _check_limit(node, text)
         if isinstance(node, exp.Func | exp.Table):
             name = _function_name(node)
             if name in FORBIDDEN:
                 raise _forbidden(f"{name}()", FORBIDDEN[name], text)
             _check_order(node, name, text)
+
+
+def _check_limit(node: exp.Query, text: Located) -> None:
+    """Refuse rows that are cut off in no order: which ones are left is chance."""
+    cut = node.args.get("limit") or node.args.get("offset")
+    if cut is not None and node.args.get("order") is None and cut.expression != exp.Literal.number(0):
+        raise PlanError(
+            "E_LIMIT_ORDER",
+            f"a query has {'a limit' if isinstance(cut, exp.Limit) else 'an offset or fetch'} and no order",
+            at=word_span(cut.key, [text]) or text.at,
+            hint="say which rows come first: `order by column`",
+        )
 
 
 def _check_order(node: exp.Expr, name: str, text: Located) -> None:

@@ -10,12 +10,29 @@ from mlplatform.spec.model import SqlStep
 
 
 def lower(step: SqlStep, context: Context) -> Lowered:
-    """The query's tree; its inputs are the sources and steps that it names."""
+    """The query's tree; its inputs are the sources and steps that it names. A limit's ties fall to its columns."""
     tree = parse_query(step.sql, context.values)
     inputs = tuple(tables_of(tree))
     for with_ in list(tree.find_all(exp.With)):
         _rename_shadows(with_, {name.lower() for name in inputs})
+    for query in list(tree.find_all(exp.Select, exp.SetOperation)):
+        _decide_ties(query)
     return Lowered(tree, inputs, (step.sql,))
+
+
+def _decide_ties(query: exp.Query) -> None:
+    """Order what a limit cuts by every column that the query gives, after what its own order says.
+
+    Columns stand by their positions. Behind a star they have none here, and such an order is left as it is written.
+    """
+    order = query.args.get("order")
+    if order is None or not (query.args.get("limit") or query.args.get("offset")) or query.is_star:
+        return
+    said = {str(item.this.sql("duckdb")).lower() for item in order.expressions}
+    for position, column in enumerate(query.selects, start=1):
+        if not said & {str(position), column.alias_or_name.lower(), column.sql("duckdb").lower()}:
+            place = exp.Literal.number(position)
+            order.append("expressions", exp.Ordered(this=place, desc=False, nulls_first=False))
 
 
 def _rename_shadows(with_: exp.With, inputs: set[str]) -> None:

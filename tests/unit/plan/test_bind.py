@@ -21,7 +21,7 @@ SOURCES = {
         ("with t as (select k + 1 as k from t) select k from t", "k int"),
         ("with recursive r as (select k from t union all select k + 1 from r where k < 9) select k from r", "k int"),
         ("(with r as (select k from t) select k from r)", "k int"),
-        ("((with r as (select k from t) select k from r order by k)) limit 2", "k int"),
+        ("((with r as (select k from t) select k from r)) order by k limit 2", "k int"),
         ("(with r as (select k from t) select k from r) union all select k from t", "k int"),
         ("select k from t union (select k from t)", "k int"),
         ("select s.a, s.b[1] as b, m['x'] as x, at from deep", "a int, b string, x decimal(9,2), at timestamp"),
