@@ -6,6 +6,7 @@ notebook may change one between two runs; so what was imported from a spec's fol
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 import threading
@@ -43,6 +44,41 @@ def import_beside(name: str, folder: str) -> ModuleType:
             for new in set(sys.modules) - before:
                 if _stands_in(sys.modules[new], folder):
                     vars(sys.modules[new])[_MARK] = True
+
+
+def files_beside(name: str, folder: str) -> list[Path]:
+    """The files in `folder` that importing a module would read: its own and those that it imports, sorted.
+
+    What is imported under a name that only running the code would tell is not found.
+    """
+    found: set[Path] = set()
+    waiting = [name]
+    while waiting:
+        parts = waiting.pop().split(".")
+        for length in range(1, len(parts) + 1):  # a package's own file is read before what lies in it
+            file = _file("/".join(parts[:length]), folder)
+            if file is not None and file not in found:
+                found.add(file)
+                package = parts[: length if file.name == "__init__.py" else length - 1]
+                waiting += _imported(file, package)
+    return sorted(found)
+
+
+def _imported(file: Path, package: list[str]) -> list[str]:
+    """Names of modules that a file may import: `from a import b` may mean the module `a.b`."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return []  # importing it says so
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = [*above, *((node.module or "").split(".") if node.module else [])]
+            names += [".".join([*base, alias.name]) for alias in node.names]
+    return names
 
 
 def _forget(folder: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlplatform.engines.modules import files_beside
 from mlplatform.errors import PlanError, PlatformError, all_errors, listed, raise_all, repr_name
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Sink, upstream
 from mlplatform.run.sources import dataset_uri
@@ -138,12 +139,12 @@ def _load_id(plan: CheckedPlan, sink: Sink) -> str:
 
 
 def _source_code(node: Function) -> str:
-    """The text of the function's module where it stands beside the spec; an installed module counts by its name."""
-    path = Path(node.folder, *str(node.function).partition(":")[0].split("."))
-    for file in (path.with_suffix(".py"), path / "__init__.py"):
-        if file.is_file():
-            return hashlib.sha256(file.read_bytes()).hexdigest()
-    return ""
+    """The texts of the function's module and of what it imports beside the spec; others count by name."""
+    module = str(node.function).partition(":")[0]
+    digest = hashlib.sha256()
+    for file in files_beside(module, node.folder):
+        digest.update(f"{file.relative_to(node.folder)}\n".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _files(scan: Any) -> Sequence[Any]:  # Any: a scan

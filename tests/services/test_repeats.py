@@ -60,3 +60,19 @@ def test_a_load_after_the_version_that_was_restored_is_appended_again(tmp_path: 
     DeltaTable(str(warehouse(tmp_path) / "t" / "appended")).restore(1)
     assert [run_here(spec, batch)["outputs"][0]["rows_written"] for batch in (1, 2, 3)] == [0, 0, 2000]
     assert rows_of(tmp_path, "t.appended") == State().after(1).after(2).after(3).appended
+
+
+def test_a_change_in_what_a_function_imports_makes_another_load(tmp_path: Path) -> None:
+    spec = make_workspace(tmp_path, 1, APPEND)
+    scoring = tmp_path / "scoring.py"
+    scoring.write_text(scoring.read_text().replace("import pyarrow as pa\n", "from rules.double import FACTOR\n")
+                       .replace('batch["amount"], 2', 'batch["amount"], FACTOR'))  # fmt: skip
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "__init__.py").touch()
+    (rules / "double.py").write_text("from . import constants\nFACTOR = constants.TWO\n")
+    (rules / "constants.py").write_text("TWO = 2\n")
+    written = [run_here(spec, 1)["outputs"][0]["rows_written"] for _ in range(2)]
+    (rules / "constants.py").write_text("TWO = 3\n")
+    written += [run_here(spec, 1)["outputs"][0]["rows_written"] for _ in range(2)]
+    assert written == [2000, 0, 2000, 0]
