@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from mlplatform.engines.duckdb.fuse import materialised
+from mlplatform.engines.materialise import materialised
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Source, upstream
 
 

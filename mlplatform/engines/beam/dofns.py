@@ -11,7 +11,6 @@ from apache_beam.metrics.metric import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
 
-from mlplatform.engines.beam.faults import carried
 from mlplatform.engines.beam.kernel import Fault, Kernel
 from mlplatform.engines.beam.programs import Program, Split
 from mlplatform.engines.beam.shipping import with_modules
@@ -20,6 +19,7 @@ from mlplatform.engines.beam.write import copy_rows, write_manifest
 from mlplatform.engines.duckdb.read_faults import source_error
 from mlplatform.engines.functions import apply, load_function, made
 from mlplatform.engines.pinned import check_unchanged
+from mlplatform.engines.worker_errors import carried
 from mlplatform.plan.nodes import Function, Source
 from mlplatform.scan import FileScan
 

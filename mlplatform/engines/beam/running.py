@@ -17,12 +17,12 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from mlplatform.engines.base import WriteTarget, Written
 from mlplatform.engines.beam.dofns import METRICS
-from mlplatform.engines.beam.faults import from_text
 from mlplatform.engines.beam.kernel import interrupt
 from mlplatform.engines.beam.options import BeamOptions, open_runner, pipeline_options
 from mlplatform.engines.beam.pipeline import Shipment, build
 from mlplatform.engines.beam.stages import Job
 from mlplatform.engines.beam.write import read_manifest
+from mlplatform.engines.worker_errors import from_text
 from mlplatform.errors import EngineError, PlatformError, UsageError
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Source

@@ -14,11 +14,12 @@ from sqlglot import exp
 from mlplatform.catalog.records import StepRecord
 from mlplatform.duckdb_session import connect, run_error, streamed_error, writing
 from mlplatform.engines.base import Capabilities, EngineReport, Watch, WriteTarget, Written
-from mlplatform.engines.duckdb.fuse import fused, materialised
+from mlplatform.engines.duckdb.fuse import fused
 from mlplatform.engines.duckdb.read import relation
 from mlplatform.engines.duckdb.read_faults import source_error
 from mlplatform.engines.duckdb.write import copy_statement, written
 from mlplatform.engines.functions import apply, load_function
+from mlplatform.engines.materialise import materialised
 from mlplatform.engines.pinned import check_unchanged
 from mlplatform.errors import PlatformError, placed, repr_name
 from mlplatform.limits import Limits

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from mlplatform.catalog.records import StepRecord
 from mlplatform.duckdb_session import writing
 from mlplatform.engines.base import Capabilities, EngineReport, NoWatch, Watch, WriteTarget, Written
-from mlplatform.engines.duckdb.fuse import materialised
 from mlplatform.engines.functions import load_function
+from mlplatform.engines.materialise import materialised
 from mlplatform.engines.pinned import check_unchanged
 from mlplatform.engines.spark.faults import is_of_spark, sources_of, spark_error
 from mlplatform.engines.spark.progress import watched

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mlplatform.disk import write_fault
-from mlplatform.engines.beam.faults import from_text
 from mlplatform.engines.duckdb.read_faults import first_bad_file
+from mlplatform.engines.worker_errors import from_text
 from mlplatform.errors import EngineError, PlatformError, SourceError
 from mlplatform.plan.nodes import CheckedPlan, Source
 from mlplatform.scan import FileScan

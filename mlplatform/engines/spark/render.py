@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pprint import pformat
 
 from mlplatform.engines.base import same_columns
-from mlplatform.engines.duckdb.fuse import materialised
+from mlplatform.engines.materialise import materialised
 from mlplatform.engines.spark.settings import DELTA_PACKAGE, REQUIRED, with_delta
 from mlplatform.engines.spark.sources import needs_delta
 from mlplatform.plan.nodes import CheckedPlan, Function, Query, Sink, Source, upstream

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlplatform.engines.beam.faults import carried
+from mlplatform.engines.worker_errors import carried
 from mlplatform.errors import EngineError, PlatformError
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import Function

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mlplatform.engines.duckdb.fuse import LONGEST_CHAIN, fused, materialised
+from mlplatform.engines.duckdb.fuse import fused
+from mlplatform.engines.materialise import LONGEST_CHAIN, materialised
 from tests.unit.plan.planning import built, plan_of
 
 T = {"t": {"k": "int", "v": "double"}}

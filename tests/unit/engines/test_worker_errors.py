@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from mlplatform.engines.beam.faults import WorkerError, carried, from_text, to_text
+from mlplatform.engines.worker_errors import WorkerError, carried, from_text, to_text
 from mlplatform.errors import EngineError, PlatformError, SourceError, Span, UserCodeError
 
 ERRORS = [
