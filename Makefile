@@ -43,8 +43,8 @@ lint: setup ## style and import rules
 types: engines ## strict types
 	$(BIN)/mypy
 
-test: lint types ## everything that CI runs
-	$(BIN)/python -m pytest
+test: lint types ## everything that CI runs, one process a core
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 unit: setup ## fast tests
 	$(BIN)/python -m pytest tests/unit

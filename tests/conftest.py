@@ -27,11 +27,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In CI nothing may be left out."""
-    if session.config.stash.get(LACKS, {}) and os.environ.get("CI") == "true":
+    if _lacks(session.config) and os.environ.get("CI") == "true":
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Engines that were left out, in the last lines."""
-    for line in summary(config.stash.get(LACKS, {})):
+    for line in summary(_lacks(config)):
         terminalreporter.write_line(line, red=True)
+
+
+def _lacks(config: pytest.Config) -> dict[str, str]:
+    """What was left out, and why; where workers collected the tests, their controller looks for itself."""
+    is_controller = not hasattr(config, "workerinput") and config.getoption("numprocesses", None)
+    return lacking() if is_controller else config.stash.get(LACKS, {})

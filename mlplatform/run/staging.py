@@ -64,7 +64,7 @@ def stage_steps(
 
     Raises: what the engine raises.
     """
-    sinks = {f"step.{step}": _sink(plan, step) for step in dict.fromkeys(steps)}
+    sinks = {sink.name: sink for sink in (_sink(plan, step) for step in dict.fromkeys(steps))}
     staged = optimise(replace(plan, sinks=sinks))
     targets = [_target(sink, folder / sink.input) for sink in sinks.values()]
     report = open_engine(plan.engine).run(staged, targets, limits, watch or NoWatch())
@@ -77,7 +77,7 @@ def stage_steps(
 
 
 def _sink(plan: CheckedPlan, step: str) -> Sink:
-    name, nowhere = f"step.{step}", Span("", 1, 1)
+    name, nowhere = f"step.{step}_rows", Span("", 1, 1)  # not `step.csv`, which would be a file's name
     output = OutputSpec(name=Located(name, nowhere), from_=Located(step, nowhere))
     return Sink(name, step, plan.nodes[step].schema, output)
 
