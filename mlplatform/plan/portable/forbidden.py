@@ -54,13 +54,11 @@ ALWAYS_REFUSED = (*_TIES.values(), *_TIES_BY_NAME)
 def check_portable(tree: exp.Expr, text: Located) -> None:
     """Refuse what has no repeatable, engine-neutral meaning.
 
-    Raises: PlanError E_SQL_FORBIDDEN, E_LIMIT_ORDER at the function's or the limit's place.
+    Raises: PlanError E_SQL_FORBIDDEN at the function's place.
     """
     for node in tree.walk():
         if isinstance(node, _FORBIDDEN_NODES) and not isinstance(node, exp.Query):
             raise _forbidden(node.key.upper(), "a step is a SELECT and nothing else", text)
-        if isinstance(node, exp.Query):
-            _check_limit(node, text)
         if isinstance(node, exp.Func | exp.Table):
             name = _function_name(node)
             if name in FORBIDDEN:
@@ -68,8 +66,11 @@ def check_portable(tree: exp.Expr, text: Located) -> None:
             _check_order(node, name, text)
 
 
-def _check_limit(node: exp.Query, text: Located) -> None:
-    """Refuse rows that are cut off in no order: which ones are left is chance."""
+def check_limit(node: exp.Query, text: Located) -> None:
+    """Refuse rows of a step that are cut off in no order: which ones are left is chance.
+
+    Raises: PlanError E_LIMIT_ORDER at the limit's place.
+    """
     cut = node.args.get("limit") or node.args.get("offset")
     if cut is not None and node.args.get("order") is None and cut.expression != exp.Literal.number(0):
         raise PlanError(

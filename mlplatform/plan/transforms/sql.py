@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
+from mlplatform.plan.portable import check_limit
 from mlplatform.plan.sqltext import parse_query, tables_of
 from mlplatform.plan.transforms.lowering import Context, Lowered
 from mlplatform.spec.model import SqlStep
@@ -15,8 +16,10 @@ def lower(step: SqlStep, context: Context) -> Lowered:
     inputs = tuple(tables_of(tree))
     for with_ in list(tree.find_all(exp.With)):
         _rename_shadows(with_, {name.lower() for name in inputs})
-    for query in list(tree.find_all(exp.Select, exp.SetOperation)):
-        _decide_ties(query)
+    for query in list(tree.find_all(exp.Select, exp.SetOperation, exp.Subquery)):
+        check_limit(query, step.sql)
+        if not isinstance(query, exp.Subquery):
+            _decide_ties(query)
     return Lowered(tree, inputs, (step.sql,))
 
 

@@ -29,14 +29,13 @@ def test_no_name_stands_for_two_functions() -> None:
 def test_every_case_that_the_page_names_exists() -> None:
     known = {re.sub(r"\W+", "_", case.id) for case in load_cases()}
     for named in re.findall(r"\*(\w+: [^*]+?)\.?\*", " ".join(PAGE.read_text(encoding="utf-8").split())):
-        for each in _cases(named):
+        for each in _cases(named, known):
             assert re.sub(r"\W+", "_", each).strip("_") in known, each
 
 
-def _cases(named: str) -> list[str]:
+def _cases(named: str, titles: set[str]) -> list[str]:
     """`numbers: a; b; keys: c` → numbers-a, numbers-b, keys-c; a title may hold `; ` itself."""
     files = {path.stem for path in CASES.glob("*.yaml")}
-    titles = {re.sub(r"\W+", "_", case.id) for case in load_cases()}
     found: list[str] = []
     file, open_title = "", ""
     for part in named.split("; "):
