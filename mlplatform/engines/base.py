@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -70,6 +70,12 @@ class Written:
     files: tuple[WrittenFile, ...]
     rows: int
     size_bytes: int
+
+    @classmethod
+    def of(cls, files: Iterable[WrittenFile]) -> Written:
+        """These files, with their rows and bytes added up."""
+        found = tuple(files)
+        return cls(found, sum(file.rows for file in found), sum(file.size_bytes for file in found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,14 +25,20 @@ def export(files: Sequence[Path], target: WriteTarget, limits: Limits) -> Writte
     import duckdb
 
     schema = Schema.of((item.name, parse_type(item.type)) for item in target.columns)
-    found = tuple(DataFile(str(file), file.stat().st_size) for file in files)
     staged = replace(target, columns=tuple(replace(item, source=item.name) for item in target.columns))
-    stored = tuple((column.name, to_duckdb(column.type)) for column in schema)
-    rows = relation(FileScan("parquet", found, schema, stored=stored, is_uniform=True))
-    assert isinstance(rows, exp.Query)
+    rows = staged_rows(files, schema)
     with connect(limits) as connection:
         try:
             connection.execute("SET preserve_insertion_order = true")
             return written(connection.execute(copy_statement(rows, staged)).fetchall(), target)
         except (duckdb.Error, OSError) as error:
             raise run_error(error, writing(target.sink)) from error
+
+
+def staged_rows(files: Sequence[Path], schema: Schema) -> exp.Query:
+    """The rows of Parquet files that an engine wrote with the columns of this schema, in the order of the files."""
+    found = tuple(DataFile(str(file), file.stat().st_size) for file in files)
+    stored = tuple((column.name, to_duckdb(column.type)) for column in schema)
+    rows = relation(FileScan("parquet", found, schema, stored=stored, is_uniform=True))
+    assert isinstance(rows, exp.Query)
+    return rows

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from sqlglot import exp
 
-from mlplatform.plan.nodes import CheckedPlan, Function, Node, Query, Source, upstream
+from mlplatform.plan.nodes import CheckedPlan, Function, Node, Query, Source, times_read, upstream
 from mlplatform.scan import FileScan
 
 # DuckDB binds nested queries by recursion; longer chains are cut into tables.
@@ -20,7 +20,7 @@ def materialised(plan: CheckedPlan, sinks: Collection[str]) -> set[str]:
     Text is parsed once.
     """
     needed = upstream(plan, [plan.sinks[name].input for name in sinks])
-    uses = _uses(plan, needed, sinks)
+    uses = times_read(plan, [plan.sinks[name].input for name in sinks])
     chosen: set[str] = set()
     depth: dict[str, int] = {}
     for name in needed:
@@ -35,20 +35,6 @@ def materialised(plan: CheckedPlan, sinks: Collection[str]) -> set[str]:
             chosen.add(name)
             depth[name] = 0
     return chosen
-
-
-def _uses(plan: CheckedPlan, needed: list[str], sinks: Collection[str]) -> dict[str, int]:
-    uses = dict.fromkeys(needed, 0)
-    for name in needed:
-        node = plan.nodes[name]
-        if isinstance(node, Query):
-            for read in node.inputs:
-                uses[read] += sum(1 for found in node.tree.find_all(exp.Table) if found.name == read)
-        elif isinstance(node, Function):
-            uses[node.input] += 1
-    for sink in sinks:
-        uses[plan.sinks[sink].input] += 1
-    return uses
 
 
 def is_row_wise(node: Query, nodes: Mapping[str, Node]) -> bool:

@@ -125,7 +125,7 @@ def _source_document(node: Source) -> dict[str, Any]:  # Any: JSON
 def _step_document(node: Query | Function) -> dict[str, Any]:  # Any: JSON
     return {
         "name": node.name,
-        "operator": node.kind if isinstance(node, Query) else "python",
+        "operator": node.kind,
         "inputs": list(node.inputs),
         "columns": _schema_document(node.schema),
         **({"reach": node.reach} if isinstance(node, Query) and node.reach is not None else {}),

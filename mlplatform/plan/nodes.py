@@ -74,6 +74,11 @@ class Function:
     description: str | None = None
 
     @property
+    def kind(self) -> str:
+        """The operator that it came from, for people."""
+        return "python"
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Its one input."""
         return (self.input,)
@@ -143,3 +148,17 @@ def upstream(plan: CheckedPlan, names: list[str]) -> list[str]:
             wanted.add(name)
             stack.extend(inputs_of(plan.nodes[name]))
     return [name for name in plan.nodes if name in wanted]
+
+
+def times_read(plan: CheckedPlan, names: list[str]) -> dict[str, int]:
+    """How often the given nodes, once for each mention, and all that they depend on are read; in plan order."""
+    needed = upstream(plan, names)
+    found = {name: names.count(name) for name in needed}
+    for name in needed:
+        node = plan.nodes[name]
+        if isinstance(node, Query):
+            for read in node.inputs:
+                found[read] += sum(1 for table in node.tree.find_all(exp.Table) if table.name == read)
+        elif isinstance(node, Function):
+            found[node.input] += 1
+    return found

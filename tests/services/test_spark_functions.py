@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlplatform.errors import EngineError, PlatformError, UserCodeError
+from mlplatform.engines.spark import workers
+from mlplatform.errors import EngineError, PlatformError, SourceError, UserCodeError
 from tests.services.runs import Runs
 from tests.services.spark_runs import spark_runs
 
@@ -120,3 +121,13 @@ def test_faults_of_values_are_alike(runs: Runs, value: str, code: str) -> None:
     assert found == [code, code]
     assert list((runs.folder / "warehouse").rglob("*.parquet")) == []
     assert list((runs.folder / "warehouse").rglob("_part-*")) == []
+
+
+def test_other_versions_on_a_worker_are_refused(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "versions_here", lambda: (("duckdb", "0.1.0"),))
+    with pytest.raises(EngineError) as raised:
+        runs.run(spec(runs, "doubled"))
+    assert raised.value.code == "E_ENGINE"
+    assert raised.value.notes[0].startswith("duckdb: 0.1.0 where the run was started, ")
+    with pytest.raises(SourceError, match="E_DATASET_MISSING"):
+        runs.rows("raw.t0")

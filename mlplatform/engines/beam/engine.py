@@ -15,9 +15,9 @@ from mlplatform.engines.base import Capabilities, EngineReport, Watch, WriteTarg
 from mlplatform.engines.beam.options import BeamOptions, quiet, read_options
 from mlplatform.engines.beam.staged import finished, read_staged, staging
 from mlplatform.engines.beam.stages import Compute, Forward, Input, Job
-from mlplatform.engines.functions import load_function
+from mlplatform.engines.functions import load_functions
 from mlplatform.limits import Limits
-from mlplatform.plan.nodes import CheckedPlan, Function, Source, upstream
+from mlplatform.plan.nodes import CheckedPlan, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,14 +74,6 @@ def _planned(plan: CheckedPlan, targets: Sequence[str], options: BeamOptions) ->
     return plan_job(plan, targets, **options.sizes)
 
 
-def load_functions(plan: CheckedPlan, names: list[str]) -> None:
-    """Find the user's functions before any row is read. Raises: UserCodeError E_FUNCTION."""
-    for name in upstream(plan, names):
-        node = plan.nodes[name]
-        if isinstance(node, Function):
-            load_function(node)
-
-
 def _run(
     plan: CheckedPlan,
     job: Job,
@@ -110,6 +102,5 @@ def _limited(job: Job, node: str, limit: int | None) -> Job:
 def _records(plan: CheckedPlan, job: Job, facts: Facts) -> tuple[StepRecord, ...]:
     """A record for each step whose rows are those of a stage."""
     last = {stage.step: stage.name for stage in job.stages.values()}
-    kinds = {name: "python" if isinstance(node, Function) else node.kind
-             for name, node in plan.nodes.items() if not isinstance(node, Source)}  # fmt: skip
+    kinds = {name: node.kind for name, node in plan.nodes.items() if not isinstance(node, Source)}
     return tuple(StepRecord(step, kinds[step], facts.rows.get(stage)) for step, stage in last.items() if step in kinds)

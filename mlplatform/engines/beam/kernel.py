@@ -14,8 +14,9 @@ import pyarrow as pa
 from sqlglot import exp
 
 from mlplatform.duckdb_session import connect, run_error, streamed_error
-from mlplatform.engines.beam.programs import TABLE_BYTES, InputTable, Program, check_versions
+from mlplatform.engines.beam.programs import TABLE_BYTES, InputTable, Program
 from mlplatform.engines.beam.stages import Column
+from mlplatform.engines.worker_versions import check_versions
 from mlplatform.errors import PlatformError
 from mlplatform.types import quoted
 

@@ -43,6 +43,7 @@ from mlplatform.engines.beam.stages import (
     Read,
     Single,
     Stage,
+    reads,
 )
 from mlplatform.errors import assert_never, repr_name
 from mlplatform.limits import Limits
@@ -219,7 +220,7 @@ def _written_in_place(job: Job, targets: Sequence[WriteTarget]) -> dict[str, Wri
     """Stages whose rows only one sink wants, written where they are made, without a way through Arrow."""
     uses = Counter(job.outputs[target.sink] for target in targets)
     for stage in job.stages.values():
-        uses.update(_reads(stage))
+        uses.update(reads(stage))
     return {
         job.outputs[target.sink]: target
         for target in targets
@@ -232,20 +233,6 @@ def _is_whole(stage: Stage) -> bool:
     if isinstance(stage, Compute):
         return not any(isinstance(item.exchange, Forward) for item in stage.inputs)
     return isinstance(stage, Read)
-
-
-def _reads(stage: Stage) -> tuple[str, ...]:  # noqa: RET503  # assert_never does not return
-    match stage:
-        case Read():
-            return ()
-        case Compute():
-            return tuple(item.stage for item in stage.inputs)
-        case Apply():
-            return (stage.stage,)
-        case Flatten():
-            return stage.stages
-        case _:
-            assert_never(stage)
 
 
 def _label(item: Input, stage: Compute) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import platform
 from dataclasses import dataclass, field
-from importlib import metadata
 
 from mlplatform.engines.base import WriteTarget
 from mlplatform.engines.beam.stages import Column
-from mlplatform.errors import EngineError
+from mlplatform.engines.worker_versions import Versions, versions_here
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import Source
 
 # A table on its way holds about as much: small against a worker's memory, large against what an element costs.
 TABLE_BYTES = 16 << 20
-_SAME_ON_WORKERS = ("duckdb", "pyarrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,7 @@ class Program:
     inputs: tuple[InputTable, ...] = ()
     target: WriteTarget | None = None
     keeps_order: bool = False
-    versions: tuple[tuple[str, str], ...] = field(default_factory=lambda: versions_here())
+    versions: Versions = field(default_factory=versions_here)
 
     @property
     def database(self) -> str:
@@ -55,19 +52,3 @@ class Split:
 
     node: Source
     sql: str
-
-
-def versions_here() -> tuple[tuple[str, str], ...]:
-    """The versions that decide results and how rows are encoded."""
-    found = [(name, metadata.version(name)) for name in _SAME_ON_WORKERS]
-    return (("python", ".".join(platform.python_version_tuple()[:2])), *found)
-
-
-def check_versions(wanted: tuple[tuple[str, str], ...]) -> None:
-    """Raise EngineError E_ENGINE where this worker's packages are not the driver's."""
-    here = dict(versions_here())
-    wrong = [f"{name}: {version} where the run was started, {here.get(name)} on the worker"
-             for name, version in wanted if here.get(name) != version]  # fmt: skip
-    if wrong:
-        raise EngineError("E_ENGINE", "a worker has other versions than the machine that started the run", notes=wrong,
-                          hint="give workers the same packages: see docs/beam.md")  # fmt: skip

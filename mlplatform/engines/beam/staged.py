@@ -12,11 +12,9 @@ from sqlglot import exp
 from mlplatform.disk import make_folder
 from mlplatform.duckdb_session import connect, run_error, writing
 from mlplatform.engines.base import WriteTarget, Written
-from mlplatform.engines.duckdb.read import relation
-from mlplatform.engines.export import export
+from mlplatform.engines.export import export, staged_rows
 from mlplatform.limits import Limits
-from mlplatform.scan import DataFile, FileScan
-from mlplatform.types import Schema, to_arrow_schema, to_duckdb
+from mlplatform.types import Schema, to_arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,10 +39,7 @@ def read_staged(
     target: WriteTarget, done: Written, schema: Schema, limits: Limits, *, limit: int | None = None
 ) -> pa.Table:
     """The rows of staged files as Arrow, in the schema given, at most `limit` of them."""
-    files = tuple(DataFile(str(target.folder / file.path), file.size_bytes) for file in done.files)
-    stored = tuple((column.name, to_duckdb(column.type)) for column in schema)
-    rows = relation(FileScan("parquet", files, schema, stored=stored, is_uniform=True))
-    assert isinstance(rows, exp.Query)
+    rows = staged_rows([target.folder / file.path for file in done.files], schema)
     query = rows if limit is None else exp.select("*").from_(rows.subquery("rows")).limit(limit)
     with connect(limits, keeps_order=True) as connection:
         try:

@@ -59,13 +59,9 @@ def read_manifest(path: Path, sinks: Iterable[str]) -> dict[str, Written]:
     files: dict[str, list[WrittenFile]] = {sink: [] for sink in sinks}
     for part in json.loads(path.read_bytes()):
         files[part["sink"]] += [_file(document) for document in part["files"]]
-    return {sink: _total(sorted(found, key=lambda file: file.path)) for sink, found in files.items()}
+    return {sink: Written.of(sorted(found, key=lambda file: file.path)) for sink, found in files.items()}
 
 
 def _file(document: Mapping[str, Any]) -> WrittenFile:  # Any: JSON
     partition = tuple((key, value) for key, value in document["partition"])
     return WrittenFile(document["path"], document["size_bytes"], document["rows"], partition, document["stats"])
-
-
-def _total(files: list[WrittenFile]) -> Written:
-    return Written(tuple(files), sum(file.rows for file in files), sum(file.size_bytes for file in files))

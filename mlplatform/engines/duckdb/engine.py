@@ -18,7 +18,7 @@ from mlplatform.engines.duckdb.fuse import fused
 from mlplatform.engines.duckdb.read import relation
 from mlplatform.engines.duckdb.read_faults import source_error
 from mlplatform.engines.duckdb.write import copy_statement, written
-from mlplatform.engines.functions import apply, load_function
+from mlplatform.engines.functions import apply, load_functions
 from mlplatform.engines.materialise import materialised
 from mlplatform.engines.pinned import check_unchanged
 from mlplatform.errors import PlatformError, placed, repr_name
@@ -44,7 +44,7 @@ class DuckDBEngine:
     def run(self, plan: CheckedPlan, targets: Sequence[WriteTarget], limits: Limits, watch: Watch) -> EngineReport:
         """Write every target; see the port."""
         inputs = [plan.sinks[target.sink].input for target in targets]
-        functions = _functions(plan, inputs)
+        functions = load_functions(plan, inputs)
         with connect(limits) as connection:
             job = _Job(connection, plan, watch, functions)
             stored = materialised(plan, [target.sink for target in targets])
@@ -59,7 +59,7 @@ class DuckDBEngine:
         from mlplatform.engines.base import NoWatch
 
         with connect(limits) as connection:
-            job = _Job(connection, plan, NoWatch(), _functions(plan, [node]))
+            job = _Job(connection, plan, NoWatch(), load_functions(plan, [node]))
             stored = {name for name in upstream(plan, [node]) if isinstance(plan.nodes[name], Function)}
             job.open_sources([node], stored)
             job.store(stored)
@@ -86,12 +86,6 @@ class DuckDBEngine:
         for sink in plan.sinks.values():
             parts.append(f"-- output {sink.name}\n{fused(plan, sink.input, stored).sql('duckdb', pretty=True)};")
         return "\n\n".join(parts)
-
-
-def _functions(plan: CheckedPlan, names: list[str]) -> dict[str, Callable[..., Any]]:  # Any: the user's own signature
-    """The user's functions, loaded before any row is read."""
-    nodes = [plan.nodes[name] for name in upstream(plan, names)]
-    return {node.name: load_function(node) for node in nodes if isinstance(node, Function)}
 
 
 class _Job:
@@ -134,7 +128,7 @@ class _Job:
             with placed(node.at), self.running(f"running step {repr_name(name)}", [name]):
                 rows = self._function(node, stored) if isinstance(node, Function) else self._table(node, stored)
             seconds = time.perf_counter() - started
-            self.records.append(StepRecord(name, "python" if isinstance(node, Function) else node.kind, rows, seconds))
+            self.records.append(StepRecord(name, node.kind, rows, seconds))
             self.watch.finished(name, rows, seconds)
 
     def _table(self, node: Query, stored: Collection[str]) -> int:

@@ -62,10 +62,9 @@ def written(rows: Sequence[tuple[Any, ...]], target: WriteTarget) -> Written:  #
     for name, count, *_ in rows:
         if count == 0 and target.single_file is None:
             Path(name).unlink()
-    files = tuple(written_files(rows, str(target.folder)))
     if target.single_file is not None:
         return Written((), int(rows[0][1]), int(rows[0][2]))
-    return Written(files, sum(file.rows for file in files), sum(file.size_bytes for file in files))
+    return Written.of(written_files(rows, str(target.folder)))
 
 
 def _text(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mlplatform.catalog.records import StepRecord
 from mlplatform.duckdb_session import writing
 from mlplatform.engines.base import Capabilities, EngineReport, NoWatch, Watch, WriteTarget, Written
-from mlplatform.engines.functions import load_function
+from mlplatform.engines.functions import load_functions
 from mlplatform.engines.materialise import materialised
 from mlplatform.engines.pinned import check_unchanged
 from mlplatform.engines.spark.faults import is_of_spark, sources_of, spark_error
@@ -71,10 +71,7 @@ class SparkEngine:
 @contextmanager
 def _job(plan: CheckedPlan, names: Sequence[str], limits: Limits, watch: Watch) -> Iterator[_Job]:
     """A job in a session of its own; nothing of it runs on when the block is left."""
-    for name in names:
-        node = plan.nodes[name]
-        if isinstance(node, Function):
-            load_function(node)  # what cannot be loaded is said before Spark starts
+    load_functions(plan, names)  # what cannot be loaded is said before Spark starts
     with open_session(limits, needs_delta=needs_delta(plan, names)) as spark, Probe() as probe:
         job = _Job(spark, plan, watch, probe)
         spark.addTag(job.tag)
@@ -138,7 +135,7 @@ class _Job:
             rows = frame.count()
         seconds = time.perf_counter() - started
         if not isinstance(node, Source):
-            self.records.append(StepRecord(node.name, _kind(node), rows, seconds))
+            self.records.append(StepRecord(node.name, node.kind, rows, seconds))
         self.watch.finished(node.name, rows, seconds)
         return frame
 
@@ -172,10 +169,6 @@ class _Job:
 
 def _words(node: Source | Query | Function) -> str:
     return f"{'reading source' if isinstance(node, Source) else 'running step'} {repr_name(node.name)}"
-
-
-def _kind(node: Query | Function) -> str:
-    return "python" if isinstance(node, Function) else node.kind
 
 
 def _quoted(name: str) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplatform.engines.worker_errors import carried
-from mlplatform.errors import EngineError, PlatformError
+from mlplatform.engines.worker_versions import check_versions, versions_here
+from mlplatform.errors import PlatformError
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import Function
 from mlplatform.scan import FileScan
@@ -27,28 +28,11 @@ if TYPE_CHECKING:
 
 _BATCH_ROWS = 65_536
 _MEMORY = 2**30  # of each reading worker; DuckDB spills above it
-_PACKAGES = ("mlplatform", "duckdb", "pyarrow")
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that must be the same on the driver and on its workers."""
-    from importlib import metadata
-
-    return {name: metadata.version(name) for name in _PACKAGES}
-
-
-def check_versions(driver: dict[str, str]) -> None:
-    """Raise EngineError E_ENGINE when this worker has other packages than the driver."""
-    found = versions()
-    other = [f"{name} {found[name]} instead of {version}" for name, version in driver.items() if found[name] != version]
-    if other:
-        raise EngineError("E_ENGINE", f"a worker has other packages than the driver: {', '.join(other)}",
-                          hint="give driver and workers the same environment (PYSPARK_PYTHON, --archives)")  # fmt: skip
 
 
 def reader(scan: FileScan, at: Span | None) -> Work:
     """Work that takes batches of file positions (`id`) and gives the rows of those files of a scan."""
-    driver = versions()
+    driver = versions_here()
 
     def read(batches: Batches) -> Batches:
         with carried():
@@ -87,7 +71,7 @@ def _limits(folder: str) -> Limits:
 
 def function_work(node: Function) -> Work:
     """Work that gives what a user's function makes of its batches; a class is made once for each task."""
-    driver = versions()
+    driver = versions_here()
 
     def call(batches: Batches) -> Batches:
         from mlplatform.engines.functions import apply, load_function

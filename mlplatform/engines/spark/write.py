@@ -46,12 +46,10 @@ def write(frame: DataFrame, target: WriteTarget, limits: Limits) -> Written:
     staged = staging_folder(target.folder, target.file_stem)
     try:
         _write_parquet(rows, target, staged)
-        files = tuple(
-            moved for file in sorted(staged.rglob("*.parquet")) if (moved := _moved(file, staged, target)) is not None
-        )
+        found = (_moved(file, staged, target) for file in sorted(staged.rglob("*.parquet")))
+        return Written.of(file for file in found if file is not None)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return Written(files, sum(file.rows for file in files), sum(file.size_bytes for file in files))
 
 
 def _value(item: Projection) -> str:

@@ -16,7 +16,7 @@ from mlplatform.engines.beam.planning.queries import planned, reason_of, whole
 from mlplatform.engines.beam.planning.scope import Relation, Scope
 from mlplatform.engines.beam.planning.sizes import BROADCAST_BYTES, BUCKET_BYTES, scan_rows
 from mlplatform.engines.beam.stages import Apply, Column, Job, Stage, reads
-from mlplatform.plan.nodes import CheckedPlan, Function, Node, Query, Source, inputs_of, upstream
+from mlplatform.plan.nodes import CheckedPlan, Function, Node, Query, Source, inputs_of, times_read, upstream
 from mlplatform.scan import FileScan
 from mlplatform.types import Schema, to_duckdb
 
@@ -71,7 +71,7 @@ class _Planning:
         """All targets' stages."""
         names = [_node_of(self.plan, target) for target in self.targets]
         needed = upstream(self.plan, names)
-        uses = self._uses(needed, names)
+        uses = self._uses(names)
         relations: dict[str, Relation] = {}
         depth: dict[str, int] = {}
         for name in needed:
@@ -88,17 +88,10 @@ class _Planning:
             outputs[target] = self.draft.store(self._ordered(target, name, piece), "")
         return Job(_needed(self.draft, set(outputs.values())), outputs)
 
-    def _uses(self, needed: Sequence[str], names: Sequence[str]) -> dict[str, int]:
-        """How often a node is read. A Parquet source is read again each time, with its own filters and columns."""
-        uses = {name: names.count(name) for name in needed}
-        for name in needed:
-            node = self.plan.nodes[name]
-            if isinstance(node, Query):
-                for read in node.inputs:
-                    uses[read] += sum(1 for table in node.tree.find_all(exp.Table) if table.name == read)
-            elif isinstance(node, Function):
-                uses[node.input] += 1
-        for name in needed:
+    def _uses(self, names: list[str]) -> dict[str, int]:
+        """How often a node's rows are wanted. A Parquet source is read again each time, with its own filters."""
+        uses = times_read(self.plan, names)
+        for name in uses:
             node = self.plan.nodes[name]
             if isinstance(node, Source) and not (isinstance(node.scan, FileScan) and node.scan.format != "parquet"):
                 uses[name] = 1
