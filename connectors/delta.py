@@ -9,8 +9,8 @@ from typing import Any
 from connectors.base import SourceContext
 from mlplatform.errors import SourceError, repr_name
 from mlplatform.scan import Stream
+from mlplatform.spec.entry import entry
 from mlplatform.spec.located import Located, span_of
-from mlplatform.spec.model import entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ from connectors.filesystem import FileInfo
 from connectors.sampling import Compression, compression_of
 from mlplatform.errors import PlanError, SourceError, Span, did_you_mean, listed, repr_name
 from mlplatform.scan import DataFile
+from mlplatform.spec.entry import entry
 from mlplatform.spec.located import Located, span_of
-from mlplatform.spec.model import entry
 from mlplatform.types import DataType, Schema, missing_column
 
 Format = Literal["parquet", "csv", "json", "ndjson"]

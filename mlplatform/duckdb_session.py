@@ -11,6 +11,7 @@ import duckdb
 from mlplatform.disk import make_folder, message_of, write_fault
 from mlplatform.errors import EngineError, PlatformError, SinkError, SourceError, repr_name
 from mlplatform.limits import Limits
+from mlplatform.row_faults import row_fault
 
 # DuckDB moves a cast into the reader of a CSV file, whose message is its own.
 _MOVED_CAST = re.compile(r'Error when converting column "(.*?)"\. Could not convert string .* to \'(.+?)\'', re.DOTALL)
@@ -78,6 +79,9 @@ def run_error(error: Exception, what: str) -> PlatformError:
     Reading faults are told apart before this is called; here are memory, disk, casts, overflow and the rest.
     """
     message = str(error)
+    found = row_fault(message, what)
+    if found is not None:
+        return found
     is_about_values = isinstance(error, duckdb.DataError | duckdb.InvalidInputException)
     text = without_values(message) if is_about_values else message_of(error)
     fault = write_fault(error, what) if _may_be_disk(error, message) else None

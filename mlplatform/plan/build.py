@@ -21,20 +21,9 @@ from mlplatform.plan.transforms import lower
 from mlplatform.plan.transforms.lowering import Context
 from mlplatform.scan import Stream
 from mlplatform.spec.located import Located, span_of
-from mlplatform.spec.model import (
-    AsofJoinStep,
-    DedupeStep,
-    JoinStep,
-    Operator,
-    OutputSpec,
-    PythonStep,
-    QueryStep,
-    SourceSpec,
-    Spec,
-    SqlStep,
-    UnionStep,
-)
+from mlplatform.spec.model import OPERATORS, Operator, OutputSpec, PythonStep, SourceSpec, Spec, SqlStep
 from mlplatform.spec.params import Values
+from mlplatform.spec.shapes import names_in
 from mlplatform.types import Column, Schema, missing_column, parse_type
 
 Resolve = Callable[[Located, SourceSpec], Stream]
@@ -222,21 +211,15 @@ class _Builder:
 
 def _references(operator: Operator, values: Values) -> dict[str, Span | None]:
     """Names that a step reads, each with its place."""
-    match operator:
-        case QueryStep(from_=name) | DedupeStep(from_=name) | PythonStep(from_=name):
-            names = [name]
-        case JoinStep(left=left, right=right) | AsofJoinStep(left=left, right=right):
-            names = [left, right]
-        case UnionStep(inputs=inputs):
-            names = list(inputs)
-        case SqlStep(sql=text):
-            tables = tables_of(parse_query(text, values))
-            return {name: identifier_span(node, text) for name, node in tables.items()}
-    return {str(name): name.at for name in names}
+    if isinstance(operator, SqlStep):
+        text = operator.sql
+        return {name: identifier_span(node, text) for name, node in tables_of(parse_query(text, values)).items()}
+    return {str(name): name.at for name in names_in(operator)}
 
 
 def _kind(operator: Operator) -> str:
-    return type(operator).__name__.removesuffix("Step").replace("AsofJoin", "asof_join").lower()
+    words = {kind: word for word, kind in OPERATORS.items()}
+    return words.get(type(operator), type(operator).__name__.removesuffix("Step").lower())
 
 
 def _named_columns(output: OutputSpec) -> list[tuple[str, tuple[Located, ...]]]:

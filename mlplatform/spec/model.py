@@ -7,45 +7,17 @@ its place. Grammar: docs/spec.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from mlplatform.errors import Span
+from mlplatform.spec.entry import entry
 from mlplatform.spec.located import Located
+from mlplatform.spec.temporal import TEMPORAL, TemporalStep
 
 Rows = tuple[dict[str, Any], ...]  # Any: YAML values; typed once the columns are known
 Mode = Literal["append", "overwrite", "merge", "replace_partitions"]
 SchemaChange = Literal["fail", "append_new_columns", "sync_all_columns", "ignore"]
-
-
-def entry(
-    default: Any = MISSING,  # Any: the field's own type
-    *,
-    doc: str,
-    name: str | None = None,
-    factory: Callable[[], Any] | None = None,
-    pending: bool = False,
-    check: str | None = None,
-) -> Any:  # Any: dataclasses.field is typed so
-    """A field of the grammar.
-
-    Args:
-        default: the value when the key is absent; a key without default is required.
-        doc: one line, shown by editors and in the reference.
-        name: the key's word in YAML where it is not the field's name (`from`).
-        factory: makes the default of a mutable kind.
-        pending: part of the grammar, but not built yet: its use is E_NOT_SUPPORTED.
-        check: a rule that the text must pass (`sql` expression, `name` of a source or step,
-            `dataset`, `duration`, `tolerance`, `size`, `type`, `identifier`, `connector`). Texts under `sql` keep their
-            `${…}` for the plan.
-    """
-    metadata = {"doc": doc, "name": name, "pending": pending, "check": check}
-    if factory is not None:
-        return field(default_factory=factory, metadata=metadata)
-    if default is MISSING:
-        return field(metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 # --- head ------------------------------------------------------------------------------------------
@@ -152,46 +124,8 @@ class PythonStep:
     resources: dict[Located, Any] | None = entry(None, doc="what a worker needs", pending=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sides:
-    """One name for each side of a join."""
-
-    left: Located = entry(doc="the left side's column")
-    right: Located = entry(doc="the right side's column")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Available:
-    """When a right row could be known (point-in-time joins)."""
-
-    column: Located = entry(doc="right column with the time at which the row was available")
-    as_of: Located = entry(doc="a time, or the left column that holds it")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AsofJoinStep:
-    """For each left row the nearest right row in time (docs/mining.md 2.1)."""
-
-    left: Located = entry(doc="source or step whose rows are kept", check="name")
-    right: Located = entry(doc="source or step that is looked up", check="name")
-    by: tuple[Located | Sides, ...] = entry((Located("log_id", Span("", 1, 1)),), doc="columns that must be equal")
-    time: Located | Sides = entry(Located("t_ns", Span("", 1, 1)), doc="time column")
-    direction: Literal["backward", "forward", "nearest"] = entry("backward", doc="backward = latest right at or before")
-    tolerance: Located | None = entry(None, doc="a duration, inclusive, or unbounded; required", check="tolerance")
-    allow_exact: bool = entry(True, doc="false = strictly before or after")
-    how: Literal["left", "inner"] = entry("left", doc="left keeps unmatched left rows")
-    tie: Literal["first", "last"] = entry("last", doc="which of several right rows of one time")
-    seq: Located | Sides | None = entry(None, doc="integer column that orders rows of one time")
-    where_right: Located | None = entry(None, doc="right rows that may match, applied before matching", check="sql")
-    columns: tuple[Located | dict[Located, Located], ...] | None = entry(
-        None, doc="right columns to add: names, or {out: column}; default all but keys and time"
-    )
-    prefix: Located | None = entry(None, doc="text put before the names of the right columns")
-    name: Located | None = entry(None, doc="prefix of the match's own columns; default the right input's name")
-    available: Available | None = entry(None, doc="point-in-time use", pending=True)
-
-
-Operator = QueryStep | SqlStep | JoinStep | UnionStep | DedupeStep | PythonStep | AsofJoinStep
+SqlOperator = QueryStep | SqlStep | JoinStep | UnionStep | DedupeStep | TemporalStep
+Operator = SqlOperator | PythonStep
 
 # Word in YAML → class. The query operator is recognised by `from` and has no word of its own.
 OPERATORS: dict[str, type] = {
@@ -199,12 +133,9 @@ OPERATORS: dict[str, type] = {
     "union": UnionStep,
     "dedupe": DedupeStep,
     "python": PythonStep,
-    "asof_join": AsofJoinStep,
+    **TEMPORAL,
 }
-PENDING_OPERATORS = (
-    "window_join", "interval_join", "resample", "islands", "sessionize", "event_window", "intervals", "kinematics",
-    "pairs", "sample", "split", "knn", "snapshot", "export", "forget",
-)  # fmt: skip
+PENDING_OPERATORS = ("kinematics", "pairs", "sample", "split", "knn", "snapshot", "export", "forget")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable
 
 from mlplatform.errors import listed, repr_name
 from mlplatform.spec.located import Located
 from mlplatform.spec.model import OutputSpec, SourceSpec, StepSpec, TestSpec
 from mlplatform.spec.reading import DATASET, Reading
-from mlplatform.spec.shapes import ListShape, TextShape, keys_of
-
-
-def names_read(operator: Any) -> Iterator[Located]:  # Any: model.Operator
-    """The sources and steps that an operator names, in order; what `sql` names is not among them."""
-    for key in keys_of(operator.__class__).values():
-        value = getattr(operator, key.field)  # the field that the key stands for
-        if key.shape == TextShape("name"):
-            yield value
-        elif key.shape == ListShape(TextShape("name")):
-            yield from value
+from mlplatform.spec.shapes import names_in
 
 
 def check_step(reading: Reading, step: StepSpec, inputs: Iterable[str]) -> None:
     """Record the names that stand for no source or step."""
-    for name in names_read(step.operator):
+    for name in names_in(step.operator):
         _check(reading, name, inputs, "sources and steps")
 
 

@@ -141,6 +141,25 @@ def shapes_by_field(kind: type) -> dict[str, Shape]:
     return {key.field: key.shape for key in keys_of(kind, every=True).values()}
 
 
+def names_in(record: Any) -> list[Located]:  # Any: a value of a model class
+    """The sources and steps that an operator names, in order: the texts whose rule is `name`. Not those in `sql`."""
+    kind: type = type(record)
+    return [name for key in keys_of(kind).values() for name in _names(getattr(record, key.field), key.shape)]
+
+
+def _names(value: Any, shape: Shape) -> list[Located]:  # Any: what the shape says
+    members = shape.members if isinstance(shape, OneOf) else (shape,)
+    if isinstance(value, Located):
+        return [value] if TextShape("name") in members else []
+    if isinstance(value, tuple):
+        inner = [member.item for member in members if isinstance(member, ListShape)]
+        return [name for item in value for shape in inner for name in _names(item, shape)]
+    if isinstance(value, dict):
+        inner = [member.value for member in members if isinstance(member, MapShape)]
+        return [name for item in value.values() for shape in inner for name in _names(item, shape)]
+    return names_in(value) if dataclasses.is_dataclass(value) else []
+
+
 def wanted(shape: Shape) -> str:
     """What a shape takes, for messages."""
     match shape:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlplatform.codes import CODES
-from mlplatform.spec.model import entry
+from mlplatform.spec.entry import entry
 from mlplatform.spec.reader import read_spec
 
 CASES = sorted((Path(__file__).parent / "spec_errors").glob("*.case"))

@@ -11,6 +11,7 @@ from mlplatform.engines.duckdb.read_faults import first_bad_file
 from mlplatform.engines.worker_errors import from_text
 from mlplatform.errors import EngineError, PlatformError, SourceError
 from mlplatform.plan.nodes import CheckedPlan, Source
+from mlplatform.row_faults import row_fault
 from mlplatform.scan import FileScan
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ def spark_error(error: Exception, what: str, sources: Iterable[Source] = ()) -> 
         sources: those that feed it; a fault of reading is looked for in their files.
     """
     message = _whole_text(error)
-    carried = from_text(message)
-    if carried is not None:
-        return carried
+    known = from_text(message) or row_fault(message, what)
+    if known is not None:
+        return known
     conditions = _conditions(error, message)
     return (
         _read_fault(conditions, message, sources)

@@ -13,7 +13,7 @@ FUNCTIONS: tuple[Function, ...] = (
     *numbers.FUNCTIONS, *strings.FUNCTIONS, *times.FUNCTIONS, *nested.FUNCTIONS, *aggregates.FUNCTIONS,
     *windows.FUNCTIONS,
 )  # fmt: skip
-BY_NAME: dict[str, Function] = {name: row for row in FUNCTIONS for name in (row.name, *row.aliases)}
+BY_NAME: dict[str, Function] = {name: row for row in (*FUNCTIONS, *strings.OWN) for name in (row.name, *row.aliases)}
 
 
 def is_aggregate(name: str) -> bool:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlplatform.errors import PlatformError
+from mlplatform.spec.entry import entry
 from mlplatform.spec.located import Located
-from mlplatform.spec.model import Spec, entry
+from mlplatform.spec.model import Spec
 from mlplatform.spec.reader import read_spec
 
 EXAMPLE = (Path(__file__).parent / "example.yaml").read_text(encoding="utf-8")

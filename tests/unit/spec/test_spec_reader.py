@@ -14,20 +14,19 @@ from spec_samples import CONNECTORS, EXAMPLE, FilesOptions, faults, good, read
 from mlplatform.errors import PlanError, Span
 from mlplatform.spec.located import Located
 from mlplatform.spec.model import (
-    AsofJoinStep,
     DedupeStep,
     JoinStep,
     OutputSpec,
     PythonStep,
     QueryStep,
-    Sides,
     SourceSpec,
     SqlStep,
     UnionStep,
 )
 from mlplatform.spec.reader import load_spec, read_spec
-from mlplatform.spec.references import names_read
 from mlplatform.spec.rules import check_output
+from mlplatform.spec.shapes import names_in
+from mlplatform.spec.temporal import AsofJoinStep, Sides
 
 SOURCES = "sources: {a: {connector: files, path: x}, b: {dataset: raw.b}}\n"
 
@@ -243,7 +242,7 @@ def test_the_mode_may_come_from_a_parameter() -> None:
 def test_names_read_by_operators() -> None:
     spec, _ = read(EXAMPLE)
     assert spec is not None
-    names = {str(name): [*map(str, names_read(each.operator))] for name, each in spec.steps.items()}
+    names = {str(name): [*map(str, names_in(each.operator))] for name, each in spec.steps.items()}
     assert names["with_planes"] == ["with_weather", "planes"]
     assert names["both"] == ["delayed", "delayed"]
     assert names["worst"] == []

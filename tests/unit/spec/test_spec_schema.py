@@ -42,7 +42,7 @@ def test_the_example_is_accepted() -> None:
 def test_parts_that_are_not_built_yet_are_accepted() -> None:
     text = (
         "version: 1\npipeline: p\nsources: {a: {dataset: x.y, changes_since: last_run}}\n"
-        "steps: {w: {window_join: {left: a, right: a}}, k: {knn: {}, description: d}}\n"
+        "steps: {w: {split: {from: a}}, k: {knn: {}, description: d}}\n"
         "outputs: {x.y: {from: w, expectations: [{expect_x: {column: a}}], serve: {}, maintain: {retain: 30d}}}\n"
     )
     assert problems(text) == []

@@ -284,3 +284,5 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("encode", lambda call: fn("ENCODE", _string(call.args[0]), text("UTF-8")), "strings"),
     Function("decode", lambda call: fn("DECODE", call.args[0].tree, text("UTF-8")), "strings"),
 )
+# Functions that transforms write and no spec may.
+OWN: tuple[Function, ...] = (Function("error", _texts("RAISE_ERROR")),)
