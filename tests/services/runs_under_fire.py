@@ -137,17 +137,17 @@ def run_here(spec: Path, batch: int) -> dict[str, Any]:
     return report
 
 
-def mlp(folder: Path, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, from a folder."""
-    command = [sys.executable, "-c", "from mlplatform.cli import main; main()", *arguments]
+def mlp(
+    folder: Path, *arguments: str, env: dict[str, str] | None = None, most_bytes: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, from a folder; `most_bytes` is how large its files may grow.
+
+    The new process limits itself: a fork that runs Python first ends badly where gRPC's threads live.
+    """
+    limit = "" if most_bytes is None else f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({most_bytes},) * 2); "
+    command = [sys.executable, "-c", f"{limit}from mlplatform.cli import main; main()", *arguments]
     return subprocess.run(
-        command,
-        cwd=folder,
-        env=environment() | more.pop("env", {}),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        **more,
+        command, cwd=folder, env=environment() | (env or {}), capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -193,10 +192,7 @@ def test_files_that_may_not_grow(tmp_path: Path, most_bytes: int) -> None:
         pyarrow.parquet.write_table(found, tmp_path / "data" / f"batch_{batch}.parquet")
     run_here(spec, 1)
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-
-    done = mlp(tmp_path, "run", "spec.yaml", "-p", "batch=2", preexec_fn=limit)
+    done = mlp(tmp_path, "run", "spec.yaml", "-p", "batch=2", most_bytes=most_bytes)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert "E_WRITE" in done.stderr
     check(tmp_path, State().after(1), State().after(1).after(2))

@@ -111,6 +111,7 @@ def test_java_new_enough_and_none_at_all(tmp_path: Path) -> None:
         check_java({"JAVA_HOME": str(tmp_path / "nowhere")})
     with pytest.raises(EngineError, match="found none"):
         check_java({"PATH": str(tmp_path)})
+    check_java({"PATH": str(tmp_path), "SPARK_REMOTE": "sc://elsewhere"})
 
 
 def _spec(runs: Runs) -> Path:

@@ -45,7 +45,9 @@ def find_java(env: Mapping[str, str]) -> Java | None:
 
 
 def check_java(env: Mapping[str, str]) -> None:
-    """Raise EngineError E_ENGINE unless there is a Java that Spark runs on."""
+    """Raise EngineError E_ENGINE unless there is a Java that Spark runs on; a server elsewhere (SPARK_REMOTE) has one."""
+    if env.get("SPARK_REMOTE"):
+        return
     java = find_java(env)
     if java is None:
         home = env.get("JAVA_HOME")

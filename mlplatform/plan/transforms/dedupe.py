@@ -18,9 +18,8 @@ def lower(step: DedupeStep, context: Context) -> Lowered:
     require_columns(step.key, schema, step=context.step, of=step.from_)
     keys = {name.lower() for name in step.key}
     rest = [item.name for item in schema if item.name.lower() not in keys and not isinstance(item.type, Map)]
-    order = (
-        total_order(step.order_by or (), rest, context, reverse=step.keep == "last") if rest or step.order_by else []
-    )
+    given = step.order_by or ()
+    order = total_order(given, rest, context, known=step.key, reverse=step.keep == "last") if rest or given else []
     rank = exp.Window(
         this=exp.RowNumber(),
         partition_by=[column(name) for name in step.key],

@@ -150,14 +150,22 @@ class _Clauses:
 
 
 def total_order(
-    items: Sequence[Located] | Located, names: Sequence[str], context: Context, *, reverse: bool = False
+    items: Sequence[Located] | Located,
+    names: Sequence[str],
+    context: Context,
+    *,
+    known: Sequence[str] = (),
+    reverse: bool = False,
 ) -> list[exp.Expr]:
-    """The items, then every remaining column, so that no two different rows tie; nulls placed explicitly."""
+    """The items, then every remaining column, so that no two different rows tie; nulls placed explicitly.
+
+    `known` are columns that the items may use beside `names` and that decide no ties.
+    """
     order: list[exp.Expr] = []
     errors: list[PlatformError] = []
     for text in [items] if isinstance(items, str) else items:
         item = parse_ordered(text, context.values)
-        errors.extend(check_columns(item, text, names, step=context.step))
+        errors.extend(check_columns(item, text, [*names, *known], step=context.step))
         order.append(item)
     raise_all(errors)
     said = {item.this.name.lower() for item in order if isinstance(item.this, exp.Column)}
