@@ -92,23 +92,27 @@ class Workspace:
 
     def plan(
         self, spec: PathLike, *, engine: str | None = None, select: Sequence[str] = (), full_refresh: bool = False,
-        params: Mapping[str, object] | None = None, **more: object,
+        metrics: bool = False, params: Mapping[str, object] | None = None, **more: object,
     ) -> Plan:  # fmt: skip
-        """The typed plan with volumes and changes; parameters by name (`month=2`)."""
+        """The typed plan with volumes and changes; parameters by name (`month=2`).
+
+        Args:
+            metrics: its run counts the rows of the steps in time: nulls, ties, unmatched (docs/mining.md M23).
+        """
         plan = self._build(spec, {**(params or {}), **more}, engine=engine)
-        return self._with_changes(plan, Path(spec), select, full_refresh)
+        return self._with_changes(plan, Path(spec), select, full_refresh, metrics)
 
     def run(
         self, spec: PathLike, *, engine: str | None = None, select: Sequence[str] = (), full_refresh: bool = False,
-        watch: Watch | None = None, params: Mapping[str, object] | None = None, **more: object,
+        metrics: bool = False, watch: Watch | None = None, params: Mapping[str, object] | None = None, **more: object,
     ) -> RunReport:  # fmt: skip
-        """Run a pipeline and commit its outputs; see `RunReport`.
+        """Run a pipeline and commit its outputs; see `plan` and `RunReport`.
 
         Raises: what planning raises; SourceError, SinkError, UserCodeError, EngineError from the run itself, after
             it was recorded. Outputs committed before the failure stay; nothing else is visible.
         """
         plan = self._with_changes(
-            self._build(spec, {**(params or {}), **more}, engine=engine), Path(spec), select, full_refresh
+            self._build(spec, {**(params or {}), **more}, engine=engine), Path(spec), select, full_refresh, metrics
         )
         return self.run_planned(plan, watch=watch)
 
@@ -299,8 +303,8 @@ class Workspace:
         limits = self.limits(self._temp_folder)
         return {name: engine_limits(spec, name, limits, self.config.options) for name in ENGINES}
 
-    def _with_changes(self, plan: Plan, path: Path, select: Sequence[str], full_refresh: bool) -> Plan:
-        checked = optimise(select_outputs(plan.checked, select))
+    def _with_changes(self, plan: Plan, path: Path, select: Sequence[str], full_refresh: bool, metrics: bool) -> Plan:
+        checked = optimise(replace(select_outputs(plan.checked, select), counts=metrics))
         return self.with_changes(replace(plan, checked=checked), path.resolve().parent, full_refresh=full_refresh)
 
     def within(self, folder: Path) -> Workspace:

@@ -94,13 +94,14 @@ def plan_command(
 @engine_option
 @click.option("--select", multiple=True, metavar="STEP|OUTPUT", help="Only these outputs, or those of these steps.")
 @click.option("--full-refresh", is_flag=True, help="Write the outputs' tables anew.")
+@click.option("--metrics", is_flag=True, help="Count nulls, ties and unmatched rows of the steps in time.")
 @click.option("--no-progress", is_flag=True, help="No progress on standard error.")
 @json_option
 @click.pass_obj
 @guarded
 def run_command(
     session: Session, spec: Path, params: tuple[str, ...], engine: str | None, select: tuple[str, ...],
-    full_refresh: bool, no_progress: bool, as_json: bool,
+    full_refresh: bool, metrics: bool, no_progress: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a pipeline and commit its outputs."""
     from mlplatform.cli.progress import progress
@@ -109,7 +110,9 @@ def run_command(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     workspace = session.workspace(spec)
     with _started(engine):
-        plan = workspace.plan(spec, engine=engine, select=select, full_refresh=full_refresh, params=parameters(params))
+        plan = workspace.plan(
+            spec, engine=engine, select=select, full_refresh=full_refresh, metrics=metrics, params=parameters(params)
+        )
     with progress(is_wanted=not no_progress) as watch:
         report = workspace.run_planned(plan, watch=watch)
     if as_json:

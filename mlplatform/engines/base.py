@@ -80,11 +80,15 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """What a run did: files by sink, facts by step, and the bytes that went through each exchange between workers."""
+    """What a run did: files by sink, facts by step, and the bytes that went through each exchange between workers.
+
+    `metrics` is what steps counted about their rows; engines leave it empty, the run fills it.
+    """
 
     written: Mapping[str, Written]
     steps: tuple[StepRecord, ...] = ()
     shuffled_bytes: Mapping[str, int] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
 
 
 class Watch(Protocol):

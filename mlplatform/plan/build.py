@@ -112,7 +112,7 @@ class _Builder:
             )
             node = Query(
                 name, _kind(operator), tree, lowered.inputs, schema, step.name.at, lowered.reach, step.description,
-                lowered.texts,
+                lowered.texts, lowered.metrics,
             )  # fmt: skip
         self.nodes[name] = node
         binder.define(name, node.schema)

@@ -45,6 +45,7 @@ class Query:
         tree: refers to its inputs by their names as tables; its columns have the schema's names, order and types.
         reach: how far in time it looks around a row (docs/mining.md M17), as text; None = row by row.
         texts: the spec's SQL texts in it, to place an error that only an engine's own check finds.
+        metrics: one row of counts over its inputs and itself by name, for a run that asks for them; not bound yet.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Query:
     reach: str | None = None
     description: str | None = None
     texts: tuple[Located, ...] = ()
+    metrics: exp.Query | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ Node = Source | Query | Function
 class CheckedPlan:
     """A plan whose every step is bound and typed; engines take nothing else.
 
-    `nodes` stand in an order in which each comes after its inputs. Only `plan.build` and passes make one.
+    `nodes` stand in an order in which each comes after its inputs. Only `plan.build` and passes make one. A run with
+    `counts` computes the metrics of its steps too.
     """
 
     pipeline: str
@@ -116,6 +119,7 @@ class CheckedPlan:
     sinks: Mapping[str, Sink]
     params: Mapping[str, Any] = field(default_factory=dict)  # Any: a parameter's value; secrets stay `***`
     engine: str = "duckdb"
+    counts: bool = False
 
     @property
     def sources(self) -> tuple[Source, ...]:

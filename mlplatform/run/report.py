@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -31,6 +32,12 @@ class RunReport:
         """One record for each output."""
         return self.record.outputs
 
+    @property
+    def metrics(self) -> dict[str, dict[str, int | None]]:
+        """What steps counted about their rows, by step; empty unless the run was asked for it."""
+        found: dict[str, dict[str, int | None]] = self.record.usage.get("metrics", {})
+        return found
+
     def as_dict(self) -> dict[str, Any]:  # Any: JSON
         """The document that `mlp run --json` prints."""
         return {
@@ -44,6 +51,7 @@ class RunReport:
                  "rows_quarantined": output.rows_quarantined, "files": output.files, "bytes": output.bytes}
                 for output in self.record.outputs
             ],
+            **({"metrics": self.metrics} if self.metrics else {}),
             "errors": list(self.record.errors),
         }  # fmt: skip
 
@@ -51,7 +59,8 @@ class RunReport:
         record = self.record
         took = f"{record.seconds or 0:.2f} s"
         head = f"run {record.run_id}  {record.pipeline}  {record.state}  {took}  engine {record.engine}"
-        return "\n".join([head, *(f"  {output_line(output)}" for output in record.outputs)])
+        counts = [f"  {step}  {counts_line(counts)}" for step, counts in self.metrics.items()]
+        return "\n".join([head, *(f"  {output_line(output)}" for output in record.outputs), *counts])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -64,6 +73,11 @@ class RunReport:
             f"<b>{escape(self.record.pipeline)}</b> {self.record.state} in {self.record.seconds or 0:.2f} s"
             f"<table><tr><th>output</th><th>version</th><th>rows</th><th>files</th><th>size</th></tr>{rows}</table>"
         )
+
+
+def counts_line(counts: Mapping[str, int | None]) -> str:
+    """What a step counted, as a line; what is none is left out."""
+    return "  ".join(f"{name} {value:,}" for name, value in counts.items() if value is not None)
 
 
 def output_line(output: OutputRecord) -> str:

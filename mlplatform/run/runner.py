@@ -32,6 +32,7 @@ from mlplatform.plan.lineage import plan_lineage
 from mlplatform.plan.nodes import CheckedPlan, Source
 from mlplatform.run.changes import Change
 from mlplatform.run.identity import utc_now
+from mlplatform.run.metrics import is_metrics, read_metrics, with_metrics
 from mlplatform.run.report import RunReport
 from mlplatform.scan import DataFile, FileScan
 from mlplatform.spec.rules import file_format, is_path
@@ -92,8 +93,8 @@ def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) 
         raise
     outputs = tuple(committed.values())
     done = _ended(record, "done", started, outputs=outputs, steps=report.steps, lineage=lineage_edges(plan))
-    if report.shuffled_bytes:
-        done = replace(done, usage={**done.usage, "shuffled_bytes": dict(report.shuffled_bytes)})
+    more = {"shuffled_bytes": dict(report.shuffled_bytes), "metrics": dict(report.metrics)}
+    done = replace(done, usage={**done.usage, **{word: facts for word, facts in more.items() if facts}})
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.journal.finish(done)
     return RunReport(done)
@@ -124,7 +125,7 @@ def _execute(
     loaded = {change.sink.name: _already_loaded(plan, change) for change in changes}
     todo = [change for change in changes if loaded[change.sink.name] is None]
     targets = [_target(change, context) for change in todo]
-    report = context.engine.run(plan, targets, context.limits, context.watch) if targets else EngineReport({})
+    report = _written(plan, targets, context) if targets else EngineReport({})
     for change in changes:
         version = loaded[change.sink.name]
         written = report.written.get(change.sink.name)
@@ -137,6 +138,14 @@ def _execute(
                 discard(change.uri, run_id)  # another run of the same load came first
             committed[change.sink.name] = _output(change, done, written)
     return report
+
+
+def _written(plan: CheckedPlan, targets: Sequence[WriteTarget], context: RunContext) -> EngineReport:
+    """The outputs' files, and what the steps count where the plan asks for it."""
+    counting, counts = with_metrics(plan, [target.sink for target in targets], context.scratch / "metrics")
+    report = context.engine.run(counting, [*targets, *counts], context.limits, context.watch)
+    steps = tuple(step for step in report.steps if not is_metrics(step.name))
+    return replace(report, steps=steps, metrics=read_metrics(report.written, counts))
 
 
 def _already_loaded(plan: CheckedPlan, change: Change) -> int | None:

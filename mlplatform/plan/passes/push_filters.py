@@ -62,7 +62,8 @@ class _Demands:
 
     def _by(self, reader: str, name: str) -> Predicates:
         query = self._plan.nodes.get(reader)
-        if not isinstance(query, Query):
+        if not isinstance(query, Query) or (self._plan.counts and query.metrics is not None):
+            # What counts rows reads them all.
             return _NONE
         schema = self._plan.nodes[name].schema
         uses = [

@@ -24,6 +24,7 @@ from mlplatform.plan.transforms.lowering import (
     right_columns,
     table,
 )
+from mlplatform.plan.transforms.metrics import counted, input_counts, length_counts, output_counts, tie_counts
 from mlplatform.plan.transforms.timeline import (
     TIME,
     Timeline,
@@ -77,6 +78,7 @@ def lower(step: AsofJoinStep, context: Context) -> Lowered:
         tuple(dict.fromkeys((str(step.left), str(step.right)))),
         (step.where_right,) if step.where_right is not None else (),
         _reach(join),
+        _metrics(join, context),
     )
 
 
@@ -257,3 +259,15 @@ def _reach(join: _Join) -> str:
     span = str(join.step.tolerance)
     before, after = join.step.direction != "forward", join.step.direction != "backward"
     return f"[{'-' + span if before else '0'}, {'+' + span if after else '0'}]"
+
+
+def _metrics(join: _Join, context: Context) -> exp.Query:
+    names = {what: name for name, what in _provenance(join)}
+    parts = {
+        "on_left": input_counts(join.left, "_left"),
+        "on_right": input_counts(join.right, "_right"),
+        "ties": tie_counts(join.right),
+        "given": output_counts(context.step, {"n_unmatched": exp.Not(this=column(names["matched"]))}),
+        "deltas": length_counts(context.step, names["delta"], "delta"),
+    }
+    return counted(parts)

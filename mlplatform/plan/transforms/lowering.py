@@ -25,12 +25,16 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """The tree that a step became; `texts` are the spec's SQL texts in it, to place the binder's errors."""
+    """The tree that a step became.
+
+    `texts` are the spec's SQL texts in it, to place the binder's errors; `metrics` is what it counts (see `Query`).
+    """
 
     tree: exp.Query
     inputs: tuple[str, ...]
     texts: tuple[Located, ...] = ()
     reach: str | None = None
+    metrics: exp.Query | None = None
 
 
 def table(name: str, alias: str | None = None) -> exp.Table:
