@@ -1,5 +1,5 @@
 """Write the pages that follow from the code: docs/errors.md, docs/reference.md, docs/engines.md and the table of
-functions in docs/semantics.md.
+functions in docs/semantics.md, and the pictures of docs/transforms/.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits with 1 when one is not current
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
+from pictures import picture
 
 import mlplatform.codes
 from connectors.registry import OptionClasses, connectors
@@ -54,7 +55,14 @@ def pages() -> dict[Path, str]:
         FOLDER / "reference.md": reference_page(),
         FOLDER / "engines.md": engines_page(),
         FOLDER / "semantics.md": semantics_page(),
+        **pictures(),
     }
+
+
+def pictures() -> dict[Path, str]:
+    """A picture for each transform's page that has an example with rows."""
+    found = {page.with_suffix(".svg"): picture(page) for page in sorted((FOLDER / "transforms").glob("*.md"))}
+    return {path: text for path, text in found.items() if text is not None}
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

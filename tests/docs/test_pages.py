@@ -14,6 +14,7 @@ from mlplatform.workspace import Workspace
 
 PLAYED = [page for page in PAGES if any(block.kind == "console" for block in blocks(page))]
 SPEC_PAGES = [ROOT / "docs/spec.md"]
+TRANSFORM_PAGES = sorted((ROOT / "docs/transforms").glob("*.md"))
 
 
 def name(page: Path) -> str:
@@ -54,6 +55,9 @@ def spec_examples() -> list[object]:
             if part.note not in ("head", "excerpt"):
                 text = part.text if part.text.startswith("version:") else f"{head}\n{part.text}\n"
                 found.append(pytest.param(text, id=f"{page.stem}-{part.line}"))
+    for page in TRANSFORM_PAGES:
+        whole = [block for block in blocks(page) if block.kind == "yaml" and block.text.startswith("version:")]
+        found += [pytest.param(block.text, id=f"{page.stem}-{block.line}") for block in whole]
     return found
 
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import mlplatform
 from mlplatform.codes import CODES
 from mlplatform.errors import ErrorGroup, PlatformError
@@ -90,7 +92,8 @@ def test_every_code_is_described_and_raised() -> None:
     assert [code for code, meaning in CODES.items() if f"| `{code}` | {meaning} |" not in page] == []
 
 
-def test_generated_pages_are_current() -> None:
+def test_generated_pages_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
     pages = runpy.run_path(str(ROOT / "docs/generate.py"))["pages"]()
-    assert len(pages) == 4
+    assert {"errors.md", "reference.md", "engines.md", "semantics.md"} <= {path.name for path in pages}
     assert [path.name for path, text in pages.items() if path.read_text(encoding="utf-8") != text] == [], "make docs"
