@@ -186,6 +186,19 @@ def _projected(join: _Join) -> exp.Select:
     values += [named(column("_mlp_first", "f"), first), named(column("_mlp_last", "f"), last)]
     same = [column(name, "l").eq(column(name, "f")) for name in join.left.by]
     on = exp.and_(*same, join.bucket("l").eq(column(BUCKET, "f")), join.left.ticks("l").eq(column(TIME, "f")))
-    return exp.select(*values).from_(table(join.step.left, "l")).join(
-        table("_mlp_found", "f"), on=on, join_type="left", copy=False
-    )  # fmt: skip
+    tree = exp.select(*values).from_(table(join.step.left, "l"))
+    return tree.join(table("_mlp_found", "f"), on=on, join_type="left", copy=False).where(_in_range(join), copy=False)
+
+
+def _in_range(join: _Join) -> exp.Expr:
+    """Said here, because an engine may never compute the bounds of a window that no right row comes near."""
+    time = join.left.ticks("l")
+    before = exp.LT(this=time, expression=whole(-(2**63) - join.low)) if join.low < 0 else exp.false()
+    after = exp.GT(this=time.copy(), expression=whole(2**63 - 1 - join.high)) if join.high > 0 else exp.false()
+    return fail_if(
+        exp.or_(before, after),
+        "E_OVERFLOW",
+        "a window leaves the range of a bigint",
+        "filter times that are none, or make the window shorter",
+        row=[(join.left.time, time.copy(), BIGINT)],
+    )

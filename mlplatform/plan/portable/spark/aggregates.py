@@ -10,7 +10,7 @@ from sqlglot import exp
 from mlplatform.plan.portable.kinds import NULL, REAL, WHOLE
 from mlplatform.plan.portable.literals import constant
 from mlplatform.plan.portable.model import Arg, Call, Function, Refused, Says
-from mlplatform.plan.portable.spark.build import both, case, double, fn, is_null, number, text, to_type
+from mlplatform.plan.portable.spark.build import both, case, double, fn, is_null, lambda_, number, text, to_type
 from mlplatform.plan.portable.spark.operators import as_boolean, as_text, real
 from mlplatform.types import BIGINT, BOOLEAN, DOUBLE, INT, Decimal, List, Map, Struct
 
@@ -48,10 +48,23 @@ def _exact_sum(call: Call, value: Arg) -> exp.Expr:
 def _sum(call: Call) -> exp.Expr:
     value = call.args[0]
     if value.kind in REAL:
-        return aggregate(call, "SUM", real(value))
+        return _real_sum(call, value)
     if value.kind not in (BOOLEAN, *WHOLE) and not isinstance(value.kind, Decimal):
         raise Refused("sum", f"of a {value.kind}")
     return to_type(_exact_sum(call, value), call.kind)
+
+
+def _real_sum(call: Call, value: Arg) -> exp.Expr:
+    """The sum of floats; where the call has an order it is a left fold in that order, bit for bit as DuckDB's is."""
+    if not call.order:
+        return aggregate(call, "SUM", real(value))
+    if call.is_distinct or call.is_window:
+        raise Refused(call.name, "in an order, of distinct values or over a window")
+    # Cast as it is read: a float's struct is in the list as a float.
+    listed = _ordered_list(call, keeps_nulls=False)
+    added = exp.Add(this=exp.to_identifier("a"), expression=to_type(_part("e", "v"), DOUBLE))
+    folded = fn("AGGREGATE", listed, double("0"), lambda_(("a", "e"), added))
+    return case((exp.GT(this=fn("SIZE", listed.copy()), expression=number(0)), folded))
 
 
 def _avg(call: Call) -> exp.Expr:
@@ -60,7 +73,7 @@ def _avg(call: Call) -> exp.Expr:
     if call.kind != DOUBLE:
         raise Refused("avg", f"of a {value.kind}")
     count = fn("NULLIF", aggregate(call, "COUNT", value.tree), number(0))
-    total = aggregate(call, "SUM", real(value)) if value.kind in REAL else to_type(_exact_sum(call, value), DOUBLE)
+    total = _real_sum(call, value) if value.kind in REAL else to_type(_exact_sum(call, value), DOUBLE)
     return both(exp.Div, total, to_type(count, DOUBLE))
 
 
