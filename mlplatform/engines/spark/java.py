@@ -45,7 +45,7 @@ def find_java(env: Mapping[str, str]) -> Java | None:
 
 
 def check_java(env: Mapping[str, str]) -> None:
-    """Raise EngineError E_ENGINE unless there is a Java that Spark runs on; a server elsewhere (SPARK_REMOTE) has one."""
+    """Raise EngineError E_ENGINE unless there is a Java that Spark runs on; a server (SPARK_REMOTE) has its own."""
     if env.get("SPARK_REMOTE"):
         return
     java = find_java(env)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -44,9 +47,7 @@ def open_session(limits: Limits, *, needs_delta: bool = False) -> Iterator[Spark
         EngineError: E_ENGINE when Java or the server is missing, or the server refuses a setting.
     """
     check_options(limits)
-    # PySpark logs each failed query with its Java stack trace on the screen.
-    logging.getLogger("SQLQueryContextLogger").disabled = True
-    logging.getLogger("DataFrameQueryContextLogger").disabled = True
+    _quiet()
     remote = limits.options.get(_REMOTE) or os.environ.get("SPARK_REMOTE")
     if remote:
         with _connected(str(remote)) as spark:
@@ -56,6 +57,17 @@ def open_session(limits: Limits, *, needs_delta: bool = False) -> Iterator[Spark
     spark = _base(limits, needs_delta=needs_delta).newSession()
     _configure(spark, limits, "the Spark session")
     yield spark
+
+
+def _quiet() -> None:
+    """PySpark logs each failed query with its Java stack trace on the screen, and Py4J each interrupt with Python's."""
+    logging.getLogger("SQLQueryContextLogger").disabled = True
+    logging.getLogger("DataFrameQueryContextLogger").disabled = True
+    logging.getLogger().addFilter(_is_not_of_py4j)  # which uses the root logger; adding twice is adding once
+
+
+def _is_not_of_py4j(record: logging.LogRecord) -> bool:
+    return "py4j" not in Path(record.pathname).parts
 
 
 def has_delta(spark: SparkSession) -> bool:
@@ -184,11 +196,21 @@ def _start(settings: Mapping[str, str]) -> SparkSession:
     conf = SparkConf(loadDefaults=False).setAll([*settings.items(), (_OURS, json.dumps(dict(settings)))])
     with tempfile.TemporaryFile(prefix="mlp-spark-") as log:
         try:
-            SparkContext._ensure_initialized(gateway=_gateway(conf, log), conf=conf)
-            return SparkSession.builder.config(conf=conf).getOrCreate()
+            with _own_interrupts():
+                SparkContext._ensure_initialized(gateway=_gateway(conf, log), conf=conf)
+                return SparkSession.builder.config(conf=conf).getOrCreate()
         except (PySparkException, Py4JError, OSError, RuntimeError) as error:
             log.seek(0)
             raise _not_started(settings, error, log.read().decode(errors="replace")) from error
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """PySpark would answer an interrupt inside of its signal handler, by a call on a connection that is in use."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, before)
 
 
 def _gateway(conf: SparkConf, log: IO[bytes]) -> Any:  # Any: Py4J has no types
