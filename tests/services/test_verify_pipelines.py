@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import runpy
@@ -15,6 +16,7 @@ from mlplatform.workspace import Workspace
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 ORDER = ("ingest_flights", "departure_weather", "aircraft_delays", "worst_hours")
+MINED = ("one_clock",)
 FIRST, *OTHERS = ENGINES
 ROWS = 4_000
 pytestmark = pytest.mark.slow
@@ -36,12 +38,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_pipeline_is_covered() -> None:
-    assert {path.stem for path in PIPELINES.glob("*.yaml")} == set(ORDER)
+    assert {path.stem for path in PIPELINES.glob("*.yaml")} == {*ORDER, *MINED}
 
 
 @pytest.mark.parametrize("engine", OTHERS)
 @pytest.mark.parametrize("name", ORDER)
 def test_pipeline(folder: Path, engine: str, name: str) -> None:
     found = Workspace(folder, env=os.environ).verify(folder / f"{name}.yaml", [FIRST, engine], sample=ROWS)
+    assert found.is_same, str(found)
+    assert found.verdicts
+
+
+@pytest.mark.parametrize("engine", OTHERS)
+@pytest.mark.parametrize("name", MINED)
+def test_mined_pipeline(name: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numpy")
+    monkeypatch.syspath_prepend(PIPELINES)
+    shutil.copy(PIPELINES / f"{name}.yaml", tmp_path)
+    (tmp_path / "mlplatform.yaml").write_text("engine: {duckdb: {threads: 2}}\n")
+    if not importlib.import_module("mining").prepare(name, tmp_path):
+        pytest.skip("its data are not at hand")
+    found = Workspace(tmp_path, env=os.environ).verify(tmp_path / f"{name}.yaml", [FIRST, engine], sample=0)
     assert found.is_same, str(found)
     assert found.verdicts

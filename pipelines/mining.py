@@ -1,0 +1,96 @@
+"""Three pipelines that mine rows in time, each checked against numbers that were counted independently.
+
+python pipelines/mining.py         runs all three in the workspace of this folder
+
+1. one_clock: a real minute of driving (comma2k19), every sensor beside every camera frame; left out where the recording
+   is not at hand. 2. hard_brakes: a synthetic fleet whose brakes are known. 3. aircraft_days: a year of flights.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import comma2k19_data
+
+from mlplatform.fleet import Fleet, generate
+from mlplatform.workspace import Workspace
+
+FOLDER = Path(__file__).parent
+FLEET = Fleet(seed=7, drives=20, minutes=2)
+ROWS_OF_MATCHES = {  # tolerance → frames, of 1,200, with a sample of the sensor that is at most so old
+    "5ms": {"speed": 468, "steering": 488, "imu": 624, "ublox": 180},
+    "10ms": {"speed": 1052, "steering": 1073, "imu": 1199, "ublox": 222},
+    "20ms": {"speed": 1199, "steering": 1199, "imu": 1199, "ublox": 248},
+    "100ms": {"speed": 1199, "steering": 1199, "imu": 1199, "ublox": 1063, "qcom": 60},
+    "unbounded": {"speed": 1199, "steering": 1199, "imu": 1199},  # the first frame is older than every sample
+}
+WINDOWS = {"samples": 6251, "fewest": 0, "most": 6, "empty": 1}
+
+
+def check_one_clock(workspace: Workspace, specs: Path) -> list[str]:
+    """Run the pipeline with each tolerance; what was found, one line each.
+
+    Raises: ValueError: for a number that is not as it must be.
+    """
+    said = []
+    for tolerance, wanted in ROWS_OF_MATCHES.items():
+        workspace.run(specs / "one_clock.yaml", tolerance=tolerance)
+        counts = ", ".join(f"count(*) filter (where {sensor}_matched) as {sensor}" for sensor in wanted)
+        _same(f"frames matched within {tolerance}", _row(workspace, f"select {counts} from mined.one_clock"), wanted)
+        said.append(f"within {tolerance}: {wanted}")
+    query = (
+        "select cast(sum(around_n_rows) as bigint) as samples, min(around_n_rows) as fewest, "
+        "max(around_n_rows) as most, count(*) filter (where around_n_rows = 0) as empty from mined.one_clock"
+    )
+    _same("samples within 25 ms of a frame", _row(workspace, query), WINDOWS)
+    return [*said, f"samples within 25 ms of a frame: {WINDOWS}"]
+
+
+def prepare(name: str, specs: Path) -> bool:
+    """Put the data of a pipeline beside the specs; whether they are at hand."""
+    match name:
+        case "one_clock":
+            recording = comma2k19_data.recording()
+            if recording is None:
+                return False
+            comma2k19_data.prepare(recording, specs / "data" / "comma2k19")
+        case "hard_brakes":
+            generate(FLEET, specs / "data" / "fleet", streams=["can_speed"])
+    return True
+
+
+def _row(workspace: Workspace, query: str) -> dict[str, Any]:  # Any: the values of a row
+    found: dict[str, Any] = workspace.sql(query).to_arrow().to_pylist()[0]
+    return found
+
+
+def _same(what: str, found: object, wanted: object) -> None:
+    if found != wanted:
+        raise ValueError(f"{what}: {found}, and it must be {wanted}")
+
+
+CHECKS: dict[str, Callable[[Workspace, Path], list[str]]] = {"one_clock": check_one_clock}
+
+
+def main() -> None:
+    """Run the three; ends with a message and status 1 when a number is not as it must be."""
+    workspace = Workspace(FOLDER)
+    try:
+        for name, check in CHECKS.items():
+            if prepare(name, FOLDER):
+                _say(name, check(workspace, FOLDER))
+            else:
+                print(f"{name} is left out: set MLP_SHARED_DATA to the folder that holds its data")
+    except ValueError as error:
+        sys.exit(f"mining: {error}")
+
+
+def _say(name: str, lines: list[str]) -> None:
+    print("\n".join([f"== {name}", *(f"  {line}" for line in lines)]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
