@@ -68,7 +68,8 @@ class Queries:
     # --- SELECT ------------------------------------------------------------------------------------------------------
 
     def _select(self, query: exp.Select) -> exp.Select:
-        made = exp.Select(expressions=[self._projection(item) for item in query.expressions])
+        has_window = query.find(exp.Window) is not None
+        made = exp.Select(expressions=[self._projection(item, is_bare=has_window) for item in query.expressions])
         self._from(query, made)
         for key, kind in (("where", exp.Where), ("having", exp.Having), ("qualify", exp.Qualify)):
             part = query.args.get(key)
@@ -92,9 +93,16 @@ class Queries:
             self.speaker.refused.append(refused)
             return exp.true()
 
-    def _projection(self, item: exp.Expr) -> exp.Expr:
+    def _projection(self, item: exp.Expr, *, is_bare: bool) -> exp.Expr:
+        """An item under its name.
+
+        Beside a window a plain column goes without: Spark would carry it twice, as key and as output, through a union
+        below, and then finds the two to be one and the plan to be wrong (as in SPARK-53308).
+        """
         value = item.unalias()
         said = fn("EXPLODE", self._unnested(value)) if _is_unnest(value) else self.speaker(value)
+        if is_bare and isinstance(said, exp.Column) and said.name == item.alias_or_name:
+            return said
         return exp.alias_(said, item.alias_or_name, quoted=True)
 
     def _unnested(self, node: exp.Expr) -> exp.Expr:
