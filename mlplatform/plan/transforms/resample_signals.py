@@ -111,8 +111,11 @@ def samples(signal: Signal) -> Iterator[tuple[str, exp.Expr]]:
     else:
         conditions = [_is_number(value) for value in values if signal.kinds[0] in (FLOAT, DOUBLE)]
     for part, value in enumerate(values):
-        guarded = exp.Case(ifs=[exp.If(this=exp.and_(*(each.copy() for each in conditions)), true=value.copy())])
-        yield signal.value(part), guarded if conditions else value
+        if not conditions:
+            yield signal.value(part), value
+            continue
+        whole_sample = exp.and_(*(each.copy() for each in conditions))
+        yield signal.value(part), exp.Case(ifs=[exp.If(this=whole_sample, true=value.copy())])
 
 
 def neighbours(signal: Signal, back: Callable[[exp.Expr], exp.Expr], ahead: Callable[[exp.Expr], exp.Expr]) -> Stage:
