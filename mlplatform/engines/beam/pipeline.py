@@ -27,6 +27,7 @@ from mlplatform.engines.beam.dofns import (
     WriteManifest,
     WriteTables,
 )
+from mlplatform.engines.beam.fusion import torn
 from mlplatform.engines.beam.programs import InputTable, Program
 from mlplatform.engines.beam.shipping import modules_beside
 from mlplatform.engines.beam.shuffle import decode, encode
@@ -116,6 +117,7 @@ class _Builder:
         self.pipeline, self.job, self.sources, self.shipment = pipeline, job, sources, shipment
         self.rows: dict[str, Collected] = {}
         self.written = _written_in_place(job, targets)
+        self.torn = torn(job)
 
     def add(self, stage: Stage) -> None:
         """A stage's rows; of a stage that writes them itself, its reports."""
@@ -162,6 +164,8 @@ class _Builder:
         if forward:
             work: beam.DoFn = MapTable(program, forward[0], places)
             given = self.rows[stage.inputs[forward[0]].stage]
+            if stage.name in self.torn:
+                given = given | f"{stage.name} apart" >> beam.Reshuffle()
         else:
             work, given = MapBucket(program, places), self._buckets(stage)
         found: Collected = given | stage.name >> beam.ParDo(work, *sides).with_output_types(self._gives(stage))

@@ -168,10 +168,12 @@ class _Typer:
             sources[source.alias_or_name] = columns
         visible = {**outer, **sources}
         self._expressions([root for root in _roots(tree)], tables, visible)
-        return tuple(
-            (item.alias_or_name, self.types._kinds.get(id(item.unalias()), Typed('"NULL"', NULL)))
-            for item in tree.expressions
-        )
+        return tuple((item.alias_or_name, self._item(item.unalias())) for item in tree.expressions)
+
+    def _item(self, value: exp.Expr) -> Typed:
+        if isinstance(value, exp.Literal):  # not among the typed nodes: beside other numbers it has their type
+            return self.probe.query(f"SELECT {value.sql(DIALECT)}")[0][1]
+        return self.types._kinds.get(id(value), Typed('"NULL"', NULL))
 
     def _source(self, source: exp.Expr, tables: _Tables, outer: _Tables) -> Columns:
         match source:
@@ -241,7 +243,7 @@ class _Typer:
         return None
 
     def _note(self, pairs: Sequence[tuple[exp.Expr, exp.Expr]], source: str) -> None:
-        kinds = self.probe.many([_without_alias(copy).sql(DIALECT) for _, copy in pairs], source)
+        kinds = self.probe.many([copy.unalias().sql(DIALECT) for _, copy in pairs], source)
         for (node, _), kind in zip(pairs, kinds, strict=True):
             if kind is not None:
                 self.types.note(node, kind)
@@ -338,10 +340,6 @@ def _is_inside_lambda(node: exp.Expr, outer: exp.Expr) -> bool:
             return True
         parent = parent.parent
     return False
-
-
-def _without_alias(node: exp.Expr) -> exp.Expr:
-    return node.this if isinstance(node, exp.Alias) else node
 
 
 def _literal_kind(node: exp.Expr) -> DataType | None:

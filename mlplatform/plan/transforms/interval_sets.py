@@ -26,7 +26,7 @@ _AT, _SIGN, _WHICH, _NEXT, _BEFORE, _MOST = (
     "_mlp_before",
     "_mlp_most",
 )
-_MANY = 1_000_000  # more than the inputs of a count
+_MANY = 10_000  # more than the inputs of a count
 
 Ctes = list[tuple[str, exp.Query]]
 Truth = Callable[["Sweep"], exp.Expr]
@@ -110,7 +110,7 @@ class Sweep:
         for number in range(self.counted):
             is_kind = exp.EQ(this=column(_WHICH), expression=whole(number))
             value = exp.Case(ifs=[exp.If(this=is_kind, true=column(_SIGN))], default=whole(0))
-            counts.append(named(_bigint(exp.Sum(this=value)), self._count(number)))
+            counts.append(named(_integer(exp.Sum(this=value)), self._count(number)))
         tree = exp.select(*self._keys(), column(_AT), *counts).from_(table(self._name("ends")))
         return tree.group_by(*self._keys(), column(_AT), copy=False)
 
@@ -118,7 +118,7 @@ class Sweep:
         """How many intervals of each kind are open from each time on, and the next time."""
         rows = exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="CURRENT ROW")
         counts = [
-            named(_bigint(self._window(exp.Sum(this=column(name)), rows)), name)
+            named(_integer(self._window(exp.Sum(this=column(name)), rows)), name)
             for name in map(self._count, range(self.counted))
         ]
         following = named(self._window(exp.func("lead", column(_AT))), _NEXT)
@@ -214,10 +214,6 @@ def _asof(a: str, b: exp.Select, by: Sequence[str], times: exp.Expr, span: Seque
 
 def _integer(value: exp.Expr) -> exp.Expr:
     return exp.cast(value, exp.DataType.build("INTEGER", dialect="duckdb"))
-
-
-def _bigint(value: exp.Expr) -> exp.Expr:
-    return exp.cast(value, exp.DataType.build("BIGINT", dialect="duckdb"))
 
 
 def _added(parts: Sequence[exp.Expr]) -> exp.Expr:

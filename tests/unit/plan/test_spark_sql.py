@@ -38,6 +38,19 @@ def test_a_where_reaches_the_columns_bare() -> None:
     assert "`t`.`id` > 5" in said("select id from t where id > 5")
 
 
+def test_a_literal_of_an_inner_query_is_a_value() -> None:
+    inner = "select id, 1 as n, 'x' as s from t union all select id, -1, s from t"
+    text = said(f"with a as ({inner}) select n + 1 as m, s from a")
+    assert "NULL" not in text
+    assert "`a`.`n`" in text
+
+
+def test_a_fault_of_a_row_is_raised() -> None:
+    tree = sqlglot.parse_one("select id from t where case when id < 0 then cast(error('bad') as boolean) else true end")
+    made = Query("out", "sql", tree, ("t",), Schema.of({"id": BIGINT}), Span("x.yaml", 3, 5), texts=())
+    assert "CAST(RAISE_ERROR('bad') AS BOOLEAN)" in spark_sql(made, {"t": TABLE})
+
+
 def test_a_name_with_a_dot_is_one_view() -> None:
     made = query('select id from "raw.t"', "raw.t")
     assert view_name("raw.t") == "raw__t"

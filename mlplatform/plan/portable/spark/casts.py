@@ -42,7 +42,8 @@ def cast(tree: exp.Expr, source: DataType, target: DataType, *, is_try: bool = F
     if source == target:
         return tree
     if source == NULL:
-        return to_type(exp.null(), target)
+        is_raised = isinstance(tree, exp.Anonymous) and tree.name == "RAISE_ERROR"  # its type is that of a null too
+        return to_type(tree if is_raised else exp.null(), target)
     if source == INTERVAL:
         raise Refused(f"a cast from interval to {target}", "no column has the type; subtract dates, or use epoch")
     if isinstance(source, List | Map | Struct) or isinstance(target, List | Map | Struct):

@@ -119,8 +119,6 @@ class Speaker:
     def _cast(self, node: exp.Cast) -> exp.Expr:
         source = self.arg(node.this)
         is_try = isinstance(node, exp.TryCast)
-        if source.kind == NULL:
-            return to_type(exp.null(), self.kind(node))
         kind = INTERVAL if isinstance(node.this.unnest(), exp.Interval) else source.kind
         return cast(source.tree, kind, self.kind(node), is_try=is_try)
 

@@ -285,4 +285,4 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("decode", lambda call: fn("DECODE", call.args[0].tree, text("UTF-8")), "strings"),
 )
 # Functions that transforms write and no spec may.
-OWN: tuple[Function, ...] = (Function("error", _texts("RAISE_ERROR")),)
+OWN: tuple[Function, ...] = (Function("error", lambda call: fn("RAISE_ERROR", _string(call.args[0]))),)
