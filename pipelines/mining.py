@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import comma2k19_data
+import pyarrow.parquet as pq
 
 from mlplatform.fleet import Fleet, generate
 from mlplatform.workspace import Workspace
@@ -27,6 +28,12 @@ ROWS_OF_MATCHES = {  # tolerance → frames, of 1,200, with a sample of the sens
     "100ms": {"speed": 1199, "steering": 1199, "imu": 1199, "ublox": 1063, "qcom": 60},
     "unbounded": {"speed": 1199, "steering": 1199, "imu": 1199},  # the first frame is older than every sample
 }
+SCORE = {  # scene → brakes that are planted, mined, and both
+    "cut_in": (0, 0, 0), "duplicates": (2, 2, 2), "firm": (2, 2, 2),
+    "just_hard": (4, 4, 4), "just_long": (3, 3, 3), "just_not_hard": (0, 0, 0), "just_short": (0, 0, 0),
+    "nan_sample": (2, 2, 2), "near_cut_in": (0, 0, 0), "null_sample": (2, 2, 2), "outage": (2, 2, 2),
+    "pumped": (3, 3, 3), "stop": (0, 0, 0), "twice": (6, 6, 6),
+}  # fmt: skip
 WINDOWS = {"samples": 6251, "fewest": 0, "most": 6, "empty": 1}
 
 
@@ -49,6 +56,36 @@ def check_one_clock(workspace: Workspace, specs: Path) -> list[str]:
     return [*said, f"samples within 25 ms of a frame: {WINDOWS}"]
 
 
+def check_hard_brakes(workspace: Workspace, specs: Path) -> list[str]:
+    """Run the pipeline over the fleet; precision and recall, and each brake in every detail.
+
+    Raises: ValueError: for a number that is not as it must be.
+    """
+    workspace.run(specs / "hard_brakes.yaml")
+    score = {row.pop("scene"): tuple(row.values()) for row in _rows(workspace, "select * from mined.brake_score")}
+    _same("brakes planted, mined, found", score, {name: SCORE[name] for name in sorted(score)})
+    truth = pq.read_table(specs / "data" / "fleet" / "truth_events").to_pylist()
+    planted = {_details(row, "peak_mps2") for row in truth if row["kind"] == "hard_brake"}
+    mined = {_details(row, "peak") for row in _rows(workspace, "select * from mined.hard_brakes")}
+    _same("brakes", mined, planted)
+    return [*score_table(score), f"{len(mined)} brakes, each with its id, moments, counts and greatest deceleration"]
+
+
+def score_table(score: dict[str, tuple[int, ...]]) -> list[str]:
+    """Precision and recall by scene and in all, as lines of a Markdown table."""
+    lines = ["| scene | planted | mined | found | precision | recall |", "|---|--:|--:|--:|--:|--:|"]
+    total = tuple(sum(counts) for counts in zip(*score.values(), strict=True))
+    for name, (planted, mined, found) in [*sorted(score.items()), ("all", total)]:
+        shares = [f"{found / count:.2f}" if count else "" for count in (mined, planted)]
+        lines.append(f"| {name} | {planted} | {mined} | {found} | {' | '.join(shares)} |")
+    return lines
+
+
+def _details(row: dict[str, Any], peak: str) -> tuple[Any, ...]:  # Any: the values of a row
+    names = ["event_id", "log_id", "start_ns", "end_ns", "n_samples", "n_null", "truncated_end", peak]
+    return tuple(row[name] for name in names)
+
+
 def prepare(name: str, specs: Path) -> bool:
     """Put the data of a pipeline beside the specs; whether they are at hand."""
     match name:
@@ -62,9 +99,13 @@ def prepare(name: str, specs: Path) -> bool:
     return True
 
 
-def _row(workspace: Workspace, query: str) -> dict[str, Any]:  # Any: the values of a row
-    found: dict[str, Any] = workspace.sql(query).to_arrow().to_pylist()[0]
+def _rows(workspace: Workspace, query: str) -> list[dict[str, Any]]:  # Any: the values of a row
+    found: list[dict[str, Any]] = workspace.sql(query).to_arrow().to_pylist()
     return found
+
+
+def _row(workspace: Workspace, query: str) -> dict[str, Any]:  # Any: the values of a row
+    return _rows(workspace, query)[0]
 
 
 def _same(what: str, found: object, wanted: object) -> None:
@@ -72,7 +113,10 @@ def _same(what: str, found: object, wanted: object) -> None:
         raise ValueError(f"{what}: {found}, and it must be {wanted}")
 
 
-CHECKS: dict[str, Callable[[Workspace, Path], list[str]]] = {"one_clock": check_one_clock}
+CHECKS: dict[str, Callable[[Workspace, Path], list[str]]] = {
+    "one_clock": check_one_clock,
+    "hard_brakes": check_hard_brakes,
+}
 
 
 def main() -> None:

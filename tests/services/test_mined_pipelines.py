@@ -33,8 +33,13 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path, env={})
 
 
-@pytest.mark.parametrize("name", ["one_clock"])
+@pytest.mark.parametrize("name", ["one_clock", "hard_brakes"])
 def test_figures(name: str, mining: ModuleType, workspace: Workspace, tmp_path: Path) -> None:
     if not mining.prepare(name, tmp_path):
         pytest.skip("its data are not at hand")
     assert mining.CHECKS[name](workspace, tmp_path)
+
+
+def test_the_page_shows_the_score(mining: ModuleType) -> None:
+    page = (PIPELINES.parent / "docs" / "fleet.md").read_text(encoding="utf-8")
+    assert "\n".join(mining.score_table(mining.SCORE)) in page

@@ -16,7 +16,7 @@ from mlplatform.workspace import Workspace
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
 ORDER = ("ingest_flights", "departure_weather", "aircraft_delays", "worst_hours")
-MINED = ("one_clock",)
+MINED = ("one_clock", "hard_brakes")
 FIRST, *OTHERS = ENGINES
 ROWS = 4_000
 pytestmark = pytest.mark.slow
