@@ -1,8 +1,8 @@
 """The islands transform: intervals in which a condition holds (docs/mining.md, islands).
 
-The order of samples that tie in time and `seq` matters only where they say different things. So all keys are computed
-in an order by what the samples say; keys with such a tie are left out, and computed again with the hash of rows (M4).
-Where there are none, the second time costs nothing.
+The order of samples that tie in time and `seq` matters only where they say different things, which neighbours show in
+any order. So all keys are computed first without it; keys with such a tie are left out, and computed again with the
+hash of rows that tie (M4). Where there are none, the second time costs nothing.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _resolve(step: IslandsStep, context: Context, probe: Probe) -> _Islands:
     least = duration_ticks(step.min_duration, line.tick_ns)
     _check_lengths(step, least, longest)
     shape = Runs(
-        windows=Windows(line.by, (TIME, *([line.seq] if line.seq is not None else []), SAID)),
+        windows=Windows(line.by, (TIME, *([line.seq] if line.seq is not None else []))),
         seq=line.seq,
         keeps_state=step.hysteresis is not None,
         null_as=step.null_as,
@@ -176,7 +176,7 @@ def _null_double() -> exp.Expr:
 def _found(islands: _Islands) -> tuple[Ctes, str]:
     """CTEs, and the name of the one with every interval."""
     line, shape = islands.line, islands.shape
-    by_hash = replace(shape, finds_ties=False, windows=Windows(line.by, (*shape.windows.order[:-1], TIE)))
+    by_hash = replace(shape, finds_ties=False, windows=Windows(line.by, (*shape.windows.order, TIE)))
     if not line.by:  # one key: nothing is left out
         ctes, found, _ = runs(by_hash, "_mlp_rows", "_mlp_")
         return [*in_order(line, extra=islands.values), *ctes], found

@@ -57,6 +57,11 @@ class Runs:
         """The keys."""
         return self.windows.by
 
+    @property
+    def state(self) -> str:
+        """The column with a sample's state: what it said, where that is all there is to it."""
+        return SAID if self.null_as == "break" and not self.keeps_state else STATE
+
 
 def runs(shape: Runs, rows: str, prefix: str) -> tuple[Ctes, str, str]:
     """CTEs from the samples to the runs; the name of that with all runs, and of that which tells `MIXED`.
@@ -83,20 +88,21 @@ def runs(shape: Runs, rows: str, prefix: str) -> tuple[Ctes, str, str]:
 
 def _states(shape: Runs, rows: str, prefix: str) -> Ctes:
     """`STATE` of each sample: true, false, or null where it is unknown."""
-    unknown = named(exp.Case(ifs=[exp.If(this=_is_null(SAID), true=whole(1))], default=whole(0)), UNKNOWN)
     name = f"{prefix}states"
-    if not shape.keeps_state and shape.null_as != "carry":
-        said = exp.func("coalesce", column(SAID), whole(FALSE)) if shape.null_as == "false" else column(SAID)
-        return [(name, exp.select(exp.Star(), named(said, STATE), unknown).from_(table(rows)))]
+    if shape.state == SAID:
+        return [(name, exp.select(exp.Star()).from_(table(rows)))]
+    if not shape.keeps_state and shape.null_as == "false":
+        said = exp.func("coalesce", column(SAID), whole(FALSE))
+        return [(name, exp.select(exp.Star(), named(said, STATE)).from_(table(rows)))]
     timed = exp.select(exp.Star(), named(shape.windows.before(TIME), _BEFORE)).from_(table(rows))
     said_last = exp.select(exp.Star(), named(_code(shape), STATE)).from_(table(f"{prefix}timed"))
-    known = exp.select(*_without(shape), named(shape.windows.last_known(column(STATE)), STATE), unknown)
+    known = exp.select(*_kept(shape), named(shape.windows.last_known(column(STATE)), STATE))
     known = known.from_(table(f"{prefix}codes"))
-    state = exp.select(*_without(shape), column(UNKNOWN), named(_state(shape), STATE)).from_(table(f"{prefix}known"))
+    state = exp.select(*_kept(shape), named(_state(shape), STATE)).from_(table(f"{prefix}known"))
     return [(f"{prefix}timed", timed), (f"{prefix}codes", said_last), (f"{prefix}known", known), (name, state)]
 
 
-def _without(shape: Runs) -> list[exp.Expr]:
+def _kept(shape: Runs) -> list[exp.Expr]:
     """What every sample keeps on its way."""
     names = dict.fromkeys([*shape.by, TIME, *shape.windows.order, *([shape.seq] if shape.seq else []), SAID, PEAK])
     return [column(name) for name in names]
@@ -131,22 +137,22 @@ def _seen(shape: Runs, rows: str) -> exp.Query:
     windows = shape.windows
     values = {
         _BEFORE: windows.before(TIME),
-        _BEFORE_STATE: windows.before(STATE),
+        _BEFORE_STATE: windows.before(shape.state),
         _AFTER: windows.after(TIME),
-        _AFTER_STATE: windows.after(STATE),
+        _AFTER_STATE: windows.after(shape.state),
     }
     if shape.finds_ties:
-        values[_BEFORE_SAID] = windows.before(SAID)
+        values |= {_BEFORE_SAID: windows.before(SAID)} if shape.state != SAID else {}
         values |= {_BEFORE_SEQ: windows.before(shape.seq)} if shape.seq is not None else {}
-    kept = [*_without(shape), column(STATE), column(UNKNOWN)]
+    kept = [*_kept(shape), *([column(STATE)] if shape.state != SAID else [])]
     return exp.select(*kept, *(named(value, name) for name, value in values.items())).from_(table(rows))
 
 
 def _marked(shape: Runs, rows: str) -> exp.Query:
     """Each sample with where its run begins, where it ends at the earliest, and whether its ends were observed."""
     before, after = _is_near(shape, TIME, _BEFORE), _is_near(shape, _AFTER, TIME)
-    same_before = exp.NullSafeEQ(this=column(_BEFORE_STATE), expression=column(STATE))
-    other_after = exp.NullSafeNEQ(this=column(_AFTER_STATE), expression=column(STATE))
+    same_before = exp.NullSafeEQ(this=column(_BEFORE_STATE), expression=column(shape.state))
+    other_after = exp.NullSafeNEQ(this=column(_AFTER_STATE), expression=column(shape.state))
     begins = exp.Not(this=exp.paren(exp.and_(before, same_before)))
     known_before, known_after = (exp.Not(this=_is_null(name)) for name in (_BEFORE_STATE, _AFTER_STATE))
     tick = exp.Add(this=column(TIME), expression=whole(1))
@@ -159,7 +165,7 @@ def _marked(shape: Runs, rows: str) -> exp.Query:
     }
     if shape.finds_ties:
         values[MIXED] = _is_mixed(shape)
-    kept = [*_without(shape), column(STATE), column(UNKNOWN)]
+    kept = [*_kept(shape), *([column(STATE)] if shape.state != SAID else [])]
     return exp.select(*kept, *(named(value, name) for name, value in values.items())).from_(table(rows))
 
 
@@ -174,7 +180,8 @@ def _is_mixed(shape: Runs) -> exp.Expr:
     same = [exp.NullSafeEQ(this=column(TIME), expression=column(_BEFORE))]
     if shape.seq is not None:
         same.append(exp.NullSafeEQ(this=column(shape.seq), expression=column(_BEFORE_SEQ)))
-    return exp.and_(*same, exp.NullSafeNEQ(this=column(SAID), expression=column(_BEFORE_SAID)))
+    before = _BEFORE_STATE if shape.state == SAID else _BEFORE_SAID
+    return exp.and_(*same, exp.NullSafeNEQ(this=column(SAID), expression=column(before)))
 
 
 def _numbered(shape: Runs, rows: str) -> exp.Query:
@@ -183,7 +190,7 @@ def _numbered(shape: Runs, rows: str) -> exp.Query:
     tree = exp.select(exp.Star(), number).from_(table(rows))
     if not shape.only_true or shape.bridges:
         return tree
-    wanted: exp.Expr = column(STATE).eq(TRUE)
+    wanted: exp.Expr = column(shape.state).eq(TRUE)
     if shape.finds_ties:
         wanted = exp.or_(wanted, column(MIXED))
     return tree.where(wanted, copy=False)
@@ -191,18 +198,24 @@ def _numbered(shape: Runs, rows: str) -> exp.Query:
 
 def _grouped(shape: Runs, rows: str) -> exp.Query:
     """One row for each run."""
-    values = _totals(exp.Min(this=column(TIME)), exp.Max(this=column(END)), exp.Max(this=column(STATE)))
-    values |= {name: _any(column(name)) for name in (CLOSED_START, CLOSED_END)}
-    values[SAMPLES] = exp.Count(this=exp.Star())
+    values: dict[str, exp.Expr] = {
+        START: exp.Min(this=column(TIME)),
+        END: exp.Max(this=column(END)),
+        STATE: exp.Max(this=column(shape.state)),
+        **_counts(),
+        CLOSED_START: _any(column(CLOSED_START)),
+        CLOSED_END: _any(column(CLOSED_END)),
+    }
     values |= _peaks(TIME)
     if shape.finds_ties:
         values[MIXED] = _any(column(MIXED))
     return _by_key(shape, rows, [_RUN], values)
 
 
-def _totals(start: exp.Expr, end: exp.Expr, state: exp.Expr) -> dict[str, exp.Expr]:
-    unknown = exp.cast(exp.Sum(this=column(UNKNOWN)), exp.DataType.build("BIGINT", dialect="duckdb"))
-    return {START: start, END: end, STATE: state, UNKNOWN: unknown}
+def _counts() -> dict[str, exp.Expr]:
+    """How many samples, and how many of them said nothing certain."""
+    samples = exp.Count(this=exp.Star())
+    return {SAMPLES: samples, UNKNOWN: exp.Sub(this=samples.copy(), expression=exp.Count(this=column(SAID)))}
 
 
 def _peaks(time: str) -> dict[str, exp.Expr]:
@@ -236,11 +249,15 @@ def _bridged(shape: Runs, rows: str, prefix: str) -> Ctes:
     beside = exp.select(exp.Star(), named(before, _BEFORE_STATE), named(after, _AFTER_STATE))
     begins = _is_end(_BEFORE_STATE)
     numbered = exp.select(exp.Star(), named(windows.number(begins), _ISLAND))
-    values = _totals(exp.Min(this=column(START)), exp.Max(this=column(END)), exp.Max(this=column(STATE)))
-    values[CLOSED_START] = _any(exp.and_(column(CLOSED_START), begins.copy()))
-    values[CLOSED_END] = _any(exp.and_(column(CLOSED_END), _is_end(_AFTER_STATE)))
-    values[SAMPLES] = exp.cast(exp.Sum(this=column(SAMPLES)), exp.DataType.build("BIGINT", dialect="duckdb"))
-    values |= _peaks(PEAK_AT)
+    values: dict[str, exp.Expr] = {
+        START: exp.Min(this=column(START)),
+        END: exp.Max(this=column(END)),
+        STATE: exp.Max(this=column(STATE)),
+        **{name: _summed(name) for name in (SAMPLES, UNKNOWN)},
+        CLOSED_START: _any(exp.and_(column(CLOSED_START), begins.copy())),
+        CLOSED_END: _any(exp.and_(column(CLOSED_END), _is_end(_AFTER_STATE))),
+        **_peaks(PEAK_AT),
+    }
     return [
         (f"{prefix}ahead", ahead),
         (f"{prefix}bridges", bridges.from_(table(f"{prefix}ahead"))),
@@ -258,7 +275,7 @@ def _is_end(neighbour: str) -> exp.Expr:
 
 def _split(shape: Runs, spans: str, prefix: str, longest: int) -> exp.Query:
     """Each sample with its island, and the number of the piece that it lies in; only true islands are cut."""
-    kept = [column(name, "r") for name in (TIME, PEAK, UNKNOWN)]
+    kept = [column(name, "r") for name in (TIME, PEAK, SAID)]
     island = [column(name, "s") for name in (START, END, STATE, CLOSED_START, CLOSED_END)]
     after = exp.paren(exp.Sub(this=column(TIME, "r"), expression=column(START, "s")))
     cut = exp.IntDiv(this=after, expression=whole(longest))
@@ -289,17 +306,25 @@ def _pieces(shape: Runs, rows: str) -> exp.Query:
     cut_end = exp.Case(
         ifs=[exp.If(this=is_cut, true=exp.Add(this=start.copy(), expression=whole(shape.longest)))], default=end.copy()
     )
-    values = _totals(start.copy(), cut_end, state.copy())
-    values[CLOSED_START] = exp.and_(column(_PIECE).eq(0), _any(column(CLOSED_START)))
     is_whole = exp.Not(this=exp.func("coalesce", exp.paren(is_cut.copy()), exp.false()))
-    values[CLOSED_END] = exp.and_(is_whole, _any(column(CLOSED_END)))
-    values[SAMPLES] = exp.Count(this=exp.Star())
-    values |= _peaks(TIME)
+    values: dict[str, exp.Expr] = {
+        START: start.copy(),
+        END: cut_end,
+        STATE: state.copy(),
+        **_counts(),
+        CLOSED_START: exp.and_(column(_PIECE).eq(0), _any(column(CLOSED_START))),
+        CLOSED_END: exp.and_(is_whole, _any(column(CLOSED_END))),
+        **_peaks(TIME),
+    }
     return _by_key(shape, rows, [_ISLAND, _PIECE], values)
 
 
 def _any(value: exp.Expr) -> exp.Expr:
     return exp.func("coalesce", exp.LogicalOr(this=value), exp.false())
+
+
+def _summed(name: str) -> exp.Expr:
+    return exp.cast(exp.Sum(this=column(name)), exp.DataType.build("BIGINT", dialect="duckdb"))
 
 
 def _is_null(name: str) -> exp.Expr:

@@ -25,6 +25,10 @@ class Windows:
         """A column of the row after; null for the last."""
         return self._over(exp.func("lead", column(name)))
 
+    def row_number(self) -> exp.Expr:
+        """The number of the row, from 1."""
+        return self._over(exp.RowNumber())
+
     def upto(self, aggregate: exp.Expr) -> exp.Expr:
         """An aggregate of the rows up to this one."""
         frame = exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="CURRENT ROW")
