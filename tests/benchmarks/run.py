@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from chain import measure_chain
+from fleet import measure_brakes, measure_making
 from groups import measure_groups
 from measure import REPOSITORY
 from merge import measure_merge
@@ -22,7 +23,7 @@ from tpch import measure_tpch
 from tpch22 import measure_tpch22
 from validate import measure_validate
 
-_NAMES = ("validate", "chain", "merge", "tpch", "tpch22", "groups", "spark", "scaling")
+_NAMES = ("validate", "chain", "merge", "tpch", "tpch22", "groups", "spark", "scaling", "fleet", "brakes")
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def _sections(names: tuple[str, ...] | list[str], scales: list[float], runs: int
     once: dict[str, Callable[[], Part]] = {
         "validate": partial(measure_validate, runs), "chain": partial(measure_chain, runs),
         "merge": partial(measure_merge, runs), "groups": partial(measure_groups, runs),
-        "scaling": partial(measure_scaling, max(scales)),
+        "scaling": partial(measure_scaling, max(scales)), "fleet": measure_making, "brakes": measure_brakes,
     }  # fmt: skip
     by_scale: dict[str, Callable[[float], Part]] = {
         "tpch": lambda scale: measure_tpch(scale, runs), "tpch22": measure_tpch22,
