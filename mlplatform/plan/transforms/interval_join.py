@@ -27,7 +27,7 @@ from mlplatform.plan.transforms.buckets import (
     split_rows,
     spread_rows,
 )
-from mlplatform.plan.transforms.interval_sides import OPEN, Side, check_sides, open_end, side_rows
+from mlplatform.plan.transforms.interval_sides import OK, OPEN, Side, check_sides, checked_rows, open_end, side_rows
 from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, right_columns, table
 from mlplatform.plan.transforms.timeline import (
     check_same_keys,
@@ -70,8 +70,11 @@ class _Join:
 def lower(step: IntervalJoinStep, context: Context) -> Lowered:
     """All pairs in the relation (`inner`), left rows without one too (`left`), or left rows alone (`semi`, `anti`)."""
     join = _resolve(step, context)
-    sided = [("_mlp_left", side_rows(join.left, join.left.schema.names, join.open_end)),
-             ("_mlp_right", _right_rows(join))]  # fmt: skip
+    sided: Ctes = [("_mlp_left", side_rows(join.left, join.left.schema.names, join.open_end)),
+                   ("_mlp_right", _right_rows(join))]  # fmt: skip
+    checks = checked_rows([join.left, join.right])
+    if checks is not None:
+        sided = [("_mlp_checks", checks), ("_mlp_left", _if_checked(sided[0][1])), sided[1]]
     ctes, tree = _by_anchor(join) if step.relation in ("within", "before", "after") else _by_spans(join)
     return Lowered(
         with_ctes(tree, [*sided, *ctes]),
@@ -115,6 +118,12 @@ def _derived(join: _Join) -> list[str]:
     """The matched row's own time or bounds, how long and how far apart the pair is, and whether there is one (M19)."""
     times = [f"{join.name}_{name}" for name in join.right.bounds]
     return [*times, "overlap_ns", "gap_ns", f"{join.name}_matched"]
+
+
+def _if_checked(rows: exp.Query) -> exp.Select:
+    names = [column(item.alias_or_name, "l") for item in rows.selects]
+    tree = exp.select(*names).from_(rows.subquery("l", copy=False)).join(table("_mlp_checks", "c"), join_type="cross")
+    return tree.where(column(OK, "c"), copy=False)
 
 
 def _right_rows(join: _Join) -> exp.Select:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -26,6 +27,7 @@ from mlplatform.spec.temporal import IntervalJoinStep, Sides
 from mlplatform.types import BIGINT, TIMESTAMP, DataType, Schema
 
 OPEN = 2**63 - 1
+OK = "_mlp_ok"
 _MICROSECOND = dt.timedelta(microseconds=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 # Sides that are intervals whatever columns they have.
@@ -81,7 +83,8 @@ def _side(step: IntervalJoinStep, which: str, context: Context) -> Side:
     point = _point(step, which, schema, (start, end))
     if point is not None:
         return Side(timeline(source, by=by, time=point, context=context), None)
-    require_columns([start, end], schema, step=context.step, of=source)
+    for name in (start, end):
+        require_columns([name], schema, step=context.step, of=source)
     check_time(end, schema, context.step)
     line = timeline(source, by=by, time=start, context=context)
     check_same_clock((start, line.kind), (end, schema[end].type), context.step, ("at the start", "at the end"))
@@ -133,27 +136,40 @@ def open_end(step: IntervalJoinStep, side: Side) -> int | None:
     return int(value)
 
 
-def side_rows(side: Side, columns: tuple[str, ...] | list[str], null_end: int | None) -> exp.Select:
-    """The input's columns with `_mlp_low` and `_mlp_high` in ticks; an interval that ends before it starts fails."""
+def side_rows(side: Side, columns: Sequence[str], null_end: int | None) -> exp.Select:
+    """The input's columns with `_mlp_low` and `_mlp_high` in ticks."""
     start = side.line.ticks()
     values = [*(column(name) for name in columns), named(start, LOW)]
     if side.end is None:
         return exp.select(*values, named(start.copy(), HIGH)).from_(table(side.line.input))
     end = ticks(column(side.end), side.tick_ns)
     bounded = end if null_end is None else _closed(end, start.copy(), null_end)
-    tree = exp.select(*values, named(bounded, HIGH)).from_(table(side.line.input))
-    names = [*side.by, *side.bounds]
-    is_wrong = exp.LT(this=column(side.end), expression=column(side.line.time))
-    return tree.where(
-        fail_if(
-            is_wrong,
-            "E_INTERVAL_NEGATIVE",
-            f"an interval of {repr_name(str(side.line.input))} ends before it starts",
-            "filter such rows, or swap their bounds, in the step before",
-            row=[(name, column(name), side.schema[name].type) for name in names],
-        ),
-        copy=False,
+    return exp.select(*values, named(bounded, HIGH)).from_(table(side.line.input))
+
+
+def checked_rows(given: Sequence[Side]) -> exp.Query | None:
+    """One row, `_mlp_ok`; to compute it fails where an interval ends before it starts; None without intervals.
+
+    A query of its own: as a condition of the rows it would be skipped for those that the join leaves out first.
+    """
+    checks = [_check(side) for side in given if not side.is_point]
+    if not checks:
+        return None
+    rows: exp.Query = checks[0] if len(checks) == 1 else exp.union(*checks, distinct=False, copy=False)
+    is_ok = exp.func("coalesce", exp.LogicalAnd(this=column(OK)), exp.true())
+    return exp.select(named(is_ok, OK)).from_(rows.subquery("checks", copy=False))
+
+
+def _check(side: Side) -> exp.Select:
+    start, end = side.bounds
+    is_fine = fail_if(
+        exp.LT(this=column(end), expression=column(start)),
+        "E_INTERVAL_NEGATIVE",
+        f"an interval of {repr_name(str(side.line.input))} ends before it starts",
+        "filter such rows, or swap their bounds, in the step before",
+        row=[(name, column(name), side.schema[name].type) for name in (*side.by, start, end)],
     )
+    return exp.select(named(is_fine, OK)).from_(table(side.line.input))
 
 
 def _closed(end: exp.Expr, start: exp.Expr, null_end: int) -> exp.Expr:
