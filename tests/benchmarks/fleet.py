@@ -45,7 +45,8 @@ def measure_making(hours: int = 20) -> Listing:
         run = once(Side(name, mlp("fleet", "generate", str(home), *options), partial(clear, home)))
         stored, plain, count = _sizes(home)
         rows.append([
-            name, f"{count / 1e6:.1f} million", f"{run.median_s:.1f} s", f"{run.cpu_s:.1f} s", size_text(run.peak_bytes),
+            name, f"{count / 1e6:.1f} million", f"{run.median_s:.1f} s", f"{run.cpu_s:.1f} s",
+            size_text(run.peak_bytes),
             f"{stored / run.median_s / 1e6:.0f}", f"{plain / run.median_s / 1e6:.0f}",
         ])  # fmt: skip
         shutil.rmtree(home)
