@@ -169,9 +169,12 @@ class Pipeline:
         plan = self.workspace.validate(self.path)
         return replace(plan, checked=optimise(plan.checked)) if is_optimised else plan
 
-    def results(self, steps: Sequence[str], *, is_optimised: bool = True) -> dict[str, Counter[tuple[Any, ...]]]:
+    def results(
+        self, steps: Sequence[str], *, is_optimised: bool = True, engine: str | None = None
+    ) -> dict[str, Counter[tuple[Any, ...]]]:
         """The rows of steps that have outputs `t.<step>`: all in one job of the engine, nothing committed."""
         plan = self.plan(is_optimised=is_optimised).checked
+        plan = replace(plan, engine=engine) if engine is not None else plan
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             targets = [
