@@ -31,7 +31,7 @@ CODES: dict[str, str] = {
     "E_TIME_TYPE": "a time column is neither a bigint of nanoseconds nor a timestamp",
     "E_TIME_MIXED": "one step sees two time types",
     "E_TOLERANCE_MISSING": "a transform that bridges time has no tolerance",
-    "E_COVERAGE_MISSING": "an expression over intervals negates what nobody says when it could be known",
+    "E_COVERAGE_MISSING": "a step asks what was known, and no coverage says when there was data",
     "E_KEY_TYPE": "a key column is a float or nested",
     "E_LIMIT_ORDER": "a limit stands without an order",
     "E_SCHEMA_CHANGE": "an output's schema changed and its policy forbids it",

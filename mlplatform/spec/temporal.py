@@ -198,7 +198,7 @@ class EventWindowStep:
     max_length: MaxLength | None = entry(None, doc="{length: 20s, policy: split}")
     merge: Located = entry(_NONE, doc="none, overlap (or touch), or within(2s)")
     merge_by: tuple[Located, ...] | None = entry(None, doc="columns whose clips merge; default by and kind")
-    clip_to: Located = entry(doc="source or step with the coverage of each log", check="name")
+    clip_to: Located | None = entry(None, doc="source or step with the coverage of each log; required", check="name")
     shift: bool = entry(False, doc="true = what is cut off at one end is added at the other")
     closed_logs: Located | None = entry(None, doc="source or step with the logs that get no more data", check="name")
 

@@ -232,7 +232,7 @@ def stages(signal: Signal) -> list[Stage]:
         return column(signal.own(f"{side}u{at}_"))
 
     lengths = {signal.own(f"{side}l"): _length([part(side, at) for at in parts]) for side in "pn"}
-    units = {
+    units: Stage = {
         signal.own(f"{side}u{at}_"): exp.Div(this=part(side, at), expression=column(signal.own(f"{side}l")))
         for side in "pn"
         for at in parts
@@ -246,7 +246,7 @@ def stages(signal: Signal) -> list[Stage]:
         signal.own("wp"): _weight(signal, _number("1") - share, flat),
         signal.own("wn"): _case([(cosine < 0, -_weight(signal, share, flat))], _weight(signal, share, flat)),
     }
-    mixed = {
+    mixed: Stage = {
         signal.own(f"m{at}_"): column(signal.own("wp")) * unit("p", at) + column(signal.own("wn")) * unit("n", at)
         for at in parts
     }
