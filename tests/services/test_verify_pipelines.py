@@ -15,7 +15,7 @@ from mlplatform.engines.table import ENGINES
 from mlplatform.workspace import Workspace
 
 PIPELINES = Path(__file__).parents[2] / "pipelines"
-ORDER = ("ingest_flights", "departure_weather", "aircraft_delays", "worst_hours")
+ORDER = ("ingest_flights", "departure_weather", "aircraft_delays", "worst_hours", "aircraft_days")
 MINED = ("one_clock", "hard_brakes")
 FIRST, *OTHERS = ENGINES
 ROWS = 4_000
