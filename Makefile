@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ENGINES := $(VENV)/.engines
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engines demo fmt lint types test unit conformance golden properties docs bench check lock clean
+.PHONY: help setup engines demo mining fmt lint types test unit conformance golden properties docs bench check lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ $(ENGINES): $(STAMP) requirements.engines.lock
 
 demo: setup ## run the main job on real data: a year of flights and their weather
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python pipelines/demo.py
+
+mining: setup ## mine a minute of driving, a synthetic fleet and a year of flights; check the figures
+	@cd pipelines && ../$(BIN)/python mining.py
 
 fmt: setup ## format the code
 	$(BIN)/ruff format .
