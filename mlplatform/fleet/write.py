@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,6 +64,7 @@ def _write_drive(fleet: Fleet, drive: Drive, streams: tuple[str, ...], files: _F
         is_late = drive.has_late_minute and minute.number == fleet.minutes - 1
         for stream in streams:
             files.add(stream, _rows(fleet, stream, minute), late_of=drive if is_late else None)
+    files.close_all(only="late-")
     if "frames" in streams:
         _write_images(fleet, drive, minutes, files.target)
 
@@ -110,41 +112,57 @@ class _Files:
         self.target = target
         self._name = name
         self._open: dict[Path, _File] = {}
+        self._closed: dict[Path, _File] = {}
+        self._thread = ThreadPoolExecutor(max_workers=1)
 
     def __enter__(self) -> _Files:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None) -> None:
-        for file in self._open.values():
-            file.close(keep=kind is None)
+        try:
+            self.close_all(keep=kind is None)
+        finally:
+            self._thread.shutdown()
+
+    def close_all(self, *, keep: bool = True, only: str = "") -> None:
+        """Close the files whose names begin with `only`; without `keep` nothing of them stays."""
+        for path in [path for path in self._open if path.name.startswith(only)]:
+            self._open[path].close(keep=keep)
+            self._closed[path] = self._open.pop(path)
 
     def add(self, table: str, rows: pa.Table, *, late_of: Drive | None = None) -> None:
         name = self._name if late_of is None else f"late-{late_of.index:06}.parquet"
         path = self.target / table / name
         if path not in self._open:
-            self._open[path] = _File(path, rows.schema)
+            self._open[path] = _File(path, rows.schema, self._thread)
         self._open[path].add(rows)
 
     def written(self) -> list[Written]:
-        tables = dict.fromkeys(path.parent.name for path in self._open)
+        """What was written, by table."""
+        tables = dict.fromkeys(path.parent.name for path in sorted(self._closed))
         made = []
         for table in tables:
-            files = [path for path in self._open if path.parent.name == table]
-            rows = sum(self._open[path].rows for path in files)
+            files = [path for path in self._closed if path.parent.name == table]
+            rows = sum(self._closed[path].rows for path in files)
             made.append(Written(table, tuple(files), rows, sum(path.stat().st_size for path in files)))
         return made
 
 
 class _File:
-    """One Parquet file; rows are gathered into groups of a size that readers like."""
+    """One Parquet file; rows are gathered into groups of a size that readers like.
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    A group is encoded and written by the other thread while the next rows are made; one group at most waits.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, thread: Executor) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._partial = path, path.with_suffix(".part")
         # Without Arrow's own schema: what is held as a dictionary here is text to whoever reads the file.
         self._writer = pq.ParquetWriter(
             self._partial, schema, use_dictionary=_TEXTS, compression=COMPRESSION, store_schema=False
         )
+        self._thread = thread
+        self._writing: Future[None] | None = None
         self._gathered: list[pa.Table] = []
         self._waiting = 0
         self.rows = 0
@@ -157,14 +175,23 @@ class _File:
             self._flush()
 
     def _flush(self) -> None:
-        self._writer.write_table(pa.concat_tables(self._gathered), row_group_size=max(self._waiting, 1))
+        self._written()
+        group = pa.concat_tables(self._gathered)
+        self._writing = self._thread.submit(self._writer.write_table, group, row_group_size=max(self._waiting, 1))
         self._gathered, self._waiting = [], 0
 
+    def _written(self) -> None:
+        """Wait for the group that is being written; what went wrong with it is raised here."""
+        if self._writing is not None:
+            self._writing.result()
+
     def close(self, *, keep: bool) -> None:
-        if keep and self._gathered:
-            self._flush()
-        self._writer.close()
-        if keep:
-            self._partial.replace(self._path)
-        else:
-            self._partial.unlink()
+        try:
+            if keep and self._gathered:
+                self._flush()
+            self._written()
+            self._writer.close()
+            if keep:
+                self._partial.replace(self._path)
+        finally:
+            self._partial.unlink(missing_ok=True)
