@@ -59,11 +59,26 @@ def _escaped(value: exp.Expr) -> exp.Expr:
 def _float_bits(value: exp.Expr) -> exp.Expr:
     wide = exp.Add(this=_cast(value, "DOUBLE"), expression=_cast(exp.Literal.number(0), "DOUBLE"))
     bits = exp.func("printf", _text("%016x"), _cast(_cast(exp.paren(wide), "BIT"), "UBIGINT"))
-    return exp.Case(ifs=[exp.If(this=exp.func("isnan", value.copy()), true=_text(_NAN))], default=bits)
+    return exp.Case(ifs=[exp.If(this=is_nan(value), true=_text(_NAN))], default=bits)
+
+
+def is_nan(value: exp.Expr) -> exp.Expr:
+    """Whether a float is NaN; null for null.
+
+    Not `isnan`: DuckDB answers that by the statistics of Parquet files, and by their format those leave NaN out
+    (duckdb/duckdb#25521).
+    """
+    is_number = exp.or_(exp.func("isfinite", value.copy()), exp.func("isinf", value.copy()))
+    return exp.Not(this=exp.paren(is_number))
 
 
 def _lambda(element: DataType) -> exp.Expr:
-    return exp.Lambda(this=encoded(exp.column("x"), element), expressions=[exp.to_identifier("x")])
+    """The canonical text of an element; inside, the parameter is a name and no column that anyone could resolve."""
+    holder = exp.paren(encoded(exp.column("x"), element))
+    for each in list(holder.find_all(exp.Column)):
+        if each.name == "x" and not each.table:
+            each.replace(exp.to_identifier("x"))
+    return exp.Lambda(this=holder.this, expressions=[exp.to_identifier("x")])
 
 
 def _joined(parts: list[exp.Expr]) -> exp.Expr:
