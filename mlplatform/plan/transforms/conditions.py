@@ -11,6 +11,7 @@ from mlplatform.errors import PlanError, raise_all, repr_name
 from mlplatform.plan.portable.kinds import NULL, REAL, is_number
 from mlplatform.plan.portable.typed import Probe
 from mlplatform.plan.sqltext import DIALECT, parse_expression
+from mlplatform.plan.transforms.canonical import is_nan
 from mlplatform.plan.transforms.lowering import Context, check_columns
 from mlplatform.plan.transforms.timeline import whole
 from mlplatform.spec.located import Located
@@ -80,13 +81,15 @@ def floats_in(trees: Sequence[exp.Expr], schema: Schema) -> list[str]:
 def without_nan(tree: exp.Expr, schema: Schema, kinds: Kinds) -> exp.Expr:
     """The expression with every float column null where it is NaN, and so every float that a comparison computes.
 
-    `isnan(column)` still sees the NaN: it asks for it. A 32-bit float is widened first, as Python would.
+    `isnan(column)` and `isfinite(column)` still see the NaN: they ask for it. A 32-bit float is widened first.
     """
     holder = exp.Paren(this=tree.copy())
     computed = _computed_floats(holder, kinds)
+    for asked in list(holder.find_all(exp.IsNan)):
+        asked.replace(exp.paren(is_nan(asked.this)))
     for each in list(holder.find_all(exp.Column)):
         kind = schema[each.name].type if not each.table and each.name in schema else None
-        if kind in REAL and not isinstance(each.parent, exp.IsNan) and not _is_bound(each):
+        if kind in REAL and not _asks_for_nan(each.parent) and not _is_bound(each):
             each.replace(nan_is_null(each.copy(), exp.cast(each.copy(), _DOUBLE.copy()) if kind == FLOAT else None))
     for value in reversed(computed):  # the inner ones first
         value.replace(nan_is_null(exp.paren(value.copy()), exp.cast(value.copy(), _DOUBLE.copy())))
@@ -94,9 +97,13 @@ def without_nan(tree: exp.Expr, schema: Schema, kinds: Kinds) -> exp.Expr:
     return found
 
 
+def _asks_for_nan(node: exp.Expr | None) -> bool:
+    return isinstance(node, exp.IsInf) or (isinstance(node, exp.Anonymous) and str(node.name).lower() == "isfinite")
+
+
 def nan_is_null(value: exp.Expr, wide: exp.Expr | None = None) -> exp.Expr:
     """A float, or another form of it, where it is no NaN; else null."""
-    return exp.Case(ifs=[exp.If(this=exp.Not(this=exp.IsNan(this=value)), true=wide or value.copy())])
+    return exp.Case(ifs=[exp.If(this=exp.Not(this=is_nan(value)), true=wide or value.copy())])
 
 
 def _computed_floats(tree: exp.Expr, kinds: Kinds) -> list[exp.Expr]:
