@@ -1,4 +1,4 @@
-"""The event_window by brute force, from its rules: five steps over a list of clips; what is covered is counted in ticks."""
+"""The event_window by brute force, from its rules: five steps over a list of clips; cover is counted in ticks."""
 
 from __future__ import annotations
 
