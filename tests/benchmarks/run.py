@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from asof import measure_asof, measure_asof_spark
 from chain import measure_chain
 from fleet import measure_brakes, measure_making
 from groups import measure_groups
@@ -23,7 +24,8 @@ from tpch import measure_tpch
 from tpch22 import measure_tpch22
 from validate import measure_validate
 
-_NAMES = ("validate", "chain", "merge", "tpch", "tpch22", "groups", "spark", "scaling", "fleet", "brakes")
+_NAMES = ("validate", "chain", "merge", "tpch", "tpch22", "groups", "spark", "scaling", "fleet", "brakes", "asof",
+          "asof-spark")  # fmt: skip
 
 
 def main() -> None:
@@ -42,6 +44,7 @@ def _sections(names: tuple[str, ...] | list[str], scales: list[float], runs: int
         "validate": partial(measure_validate, runs), "chain": partial(measure_chain, runs),
         "merge": partial(measure_merge, runs), "groups": partial(measure_groups, runs),
         "scaling": partial(measure_scaling, max(scales)), "fleet": measure_making, "brakes": measure_brakes,
+        "asof": partial(measure_asof, runs), "asof-spark": partial(measure_asof_spark, runs),
     }  # fmt: skip
     by_scale: dict[str, Callable[[float], Part]] = {
         "tpch": lambda scale: measure_tpch(scale, runs), "tpch22": measure_tpch22,

@@ -11,7 +11,7 @@ from sqlglot.expressions import apply_index_offset
 from sqlglot.optimizer.qualify import qualify
 
 from mlplatform.errors import PlanError
-from mlplatform.plan.portable.rank_at_once import rank_at_once
+from mlplatform.plan.portable.asof_ties import order_ties
 from mlplatform.types import Schema
 
 _KNOWN = "int"  # the types come from DuckDB; names are all that is asked of sqlglot
@@ -26,7 +26,7 @@ def normal(tree: exp.Query, inputs: Mapping[str, Schema]) -> exp.Query:
         _flat(name): {column.name: _KNOWN for column in columns} for name, columns in inputs.items()
     }
     tree = tree.copy()
-    rank_at_once(tree)
+    order_ties(tree)
     _flatten_names(tree, inputs)
     _count_from_one(tree)
     _spell_out(tree)

@@ -14,6 +14,7 @@ import duckdb
 from sqlglot import exp
 
 from mlplatform.errors import PlanError
+from mlplatform.plan.portable.asof_ties import TIES
 from mlplatform.plan.portable.calls import call_of, is_call
 from mlplatform.plan.portable.kinds import NULL, Typed, typed
 from mlplatform.plan.portable.normal import sources_of
@@ -285,8 +286,7 @@ def _roots(tree: exp.Select) -> Iterator[exp.Expr]:
             continue
         yield from (part for part in (value if isinstance(value, list) else [value]) if isinstance(part, exp.Expr))
     for join in tree.args.get("joins") or ():
-        if join.args.get("on") is not None:
-            yield join.args["on"]
+        yield from (part for part in (join.args.get("on"), *(join.args.get(TIES) or ())) if part is not None)
 
 
 def _children(node: exp.Expr) -> list[exp.Expr]:

@@ -1,23 +1,23 @@
 """The asof_join transform: for each left row the nearest right row in time (docs/mining.md 2.1).
 
-Lowered to a native as-of join on one integer key, `time * 2^64 + seq`: it decides ties exactly and needs no
-deduplication. Where (by, time, seq) repeats, the canonical row hash of just those rows decides (M4).
+Lowered to a native as-of join on the time in ticks. Right rows that share keys and time are put in order first, by
+seq and then by the hash of the row, and only the best is kept (M4, M5); rows alone at their time cost nothing there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from mlplatform.errors import raise_all
-from mlplatform.plan.sqltext import parse_expression
+from mlplatform.plan.transforms.asof_known import Ctes, Known, Look, best_known, known_filter, resolve
+from mlplatform.plan.transforms.buckets import BUCKET, bucket_of, right_filter
 from mlplatform.plan.transforms.canonical import row_hash
 from mlplatform.plan.transforms.lowering import (
     Context,
     Lowered,
-    check_columns,
     collision,
     column,
     named,
@@ -43,9 +43,9 @@ from mlplatform.plan.transforms.timeline import (
 from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.temporal import AsofJoinStep
 
-_KEY, _KEY_AHEAD, _RANK = "_mlp_key", "_mlp_key_ahead", "_mlp_rank"
-_STEP = 2**64
-_HALF = 2**63
+_RANK, _MANY = "_mlp_rank", "_mlp_many"
+_TOLERANCES = 64  # tolerances in a bucket of time: one row in so many lies in two buckets
+_LONGEST = 2**61
 _Pick = Callable[[str], exp.Expr]
 
 
@@ -60,19 +60,25 @@ class _Join:
     tolerance: int | None
     kept: tuple[tuple[str, str], ...]
     name: str
+    known: Known | None
 
     @property
     def tick_ns(self) -> int:
         """Nanoseconds in a tick of both sides' time."""
         return self.left.tick_ns
 
+    @property
+    def bucket(self) -> int | None:
+        """The ticks of a bucket of time that is a key of the join, where there are no others to spread the work by."""
+        if self.by or self.tolerance is None:
+            return None
+        return min(max(self.tolerance, 1) * _TOLERANCES, _LONGEST)
+
 
 def lower(step: AsofJoinStep, context: Context) -> Lowered:
     """One row for each left row (`how: left`) or for each matched one (`inner`), with match provenance (M19)."""
     join = _resolve(step, context)
-    where = _where(join, context)
-    ctes = _right_side(join, where)
-    tree = _nearest(join) if step.direction == "nearest" else _one_way(join)
+    ctes, tree = _joined(join, right_filter(step.where_right, join.right.schema, context))
     return Lowered(
         with_ctes(tree, ctes),
         tuple(dict.fromkeys((str(step.left), str(step.right)))),
@@ -80,6 +86,16 @@ def lower(step: AsofJoinStep, context: Context) -> Lowered:
         _reach(join),
         _metrics(join, context),
     )
+
+
+def _joined(join: _Join, where: Sequence[exp.Expr]) -> tuple[Ctes, exp.Select]:
+    if join.known is not None and join.known.left is not None and join.tolerance is not None:
+        ctes, known = best_known(join.left, join.right, join.known, _look(join, join.tolerance), where)
+        tree = exp.select().from_(table(join.step.left, "l"))
+        tree.append("joins", known)
+        return ctes, _projected(tree, join, lambda name: column(name, "r"))
+    ctes = _right_side(join, [*where, *known_filter(join.known, join.right)])
+    return ctes, _nearest(join) if join.step.direction == "nearest" else _one_way(join)
 
 
 # --- names and types -----------------------------------------------------------------------------------------------
@@ -102,7 +118,7 @@ def _resolve(step: AsofJoinStep, context: Context) -> _Join:
         step.columns, step.prefix, right=right.schema, default=default, step=context.step, of=step.right
     )
     name = str(step.name or step.right).rsplit(".", 1)[-1]
-    join = _Join(step, left, right, pairs, tolerance, tuple(kept), name)
+    join = _Join(step, left, right, pairs, tolerance, tuple(kept), name, resolve(step, left, right, context))
     _check_names(join, context.step)
     return join
 
@@ -125,47 +141,61 @@ def _provenance(join: _Join) -> list[tuple[str, str]]:
     ]
 
 
-def _where(join: _Join, context: Context) -> exp.Expr | None:
-    if join.step.where_right is None:
-        return None
-    tree = parse_expression(join.step.where_right, context.values)
-    raise_all(check_columns(tree, join.step.where_right, join.right.schema.names, step=context.step))
-    return tree
-
-
 # --- the right side --------------------------------------------------------------------------------------------------
 
 
-def _right_side(join: _Join, where: exp.Expr | None) -> list[tuple[str, exp.Query]]:
-    """CTEs that give `_mlp_right`: eligible rows with their time in ticks and one sort key, no two alike."""
-    rows = eligible(join.right, [exp.paren(where)] if where is not None else [])
-    payload = [*join.right.schema.names, TIME]
-    single = tied(
-        join.right, "_mlp_eligible", "_mlp_repeated", values=[column(name, "e") for name in payload], is_tied=False
-    )
-    unique = exp.union(single, _winners(join, payload), distinct=False, copy=False)
-    keyed = exp.select(
-        *(column(name) for name in payload),
-        named(_sort_key(join, join.step.direction == "forward"), _KEY),
-        *([named(_sort_key(join, True), _KEY_AHEAD)] if join.step.direction == "nearest" else []),
-    ).from_(table("_mlp_unique"))
+def _right_side(join: _Join, where: Sequence[exp.Expr]) -> Ctes:
+    """CTEs that give `_mlp_right`: eligible rows with their time in ticks, one for each time of a key."""
+    line = _tie_line(join)
+    payload = [*join.right.schema.names, TIME, *line.by[len(join.right.by) :]]
+    single = tied(line, "_mlp_eligible", "_mlp_repeated", values=[column(name, "e") for name in payload], is_tied=False)
     return [
-        ("_mlp_eligible", rows),
-        ("_mlp_repeated", repeated(join.right, "_mlp_eligible")),
-        ("_mlp_unique", unique),
-        ("_mlp_right", keyed),
+        *_eligible(join, where),
+        ("_mlp_repeated", repeated(line, "_mlp_eligible")),
+        ("_mlp_right", exp.union(single, _winners(join, line, payload), distinct=False, copy=False)),
     ]
 
 
-def _winners(join: _Join, payload: list[str]) -> exp.Select:
-    best = exp.Ordered(this=row_hash(join.right.schema, "e"), desc=join.step.tie == "last", nulls_first=False)
+def _tie_line(join: _Join) -> Timeline:
+    """The right rows, of which those of one time tie whatever their seq."""
+    by = join.right.by if join.bucket is None else (*join.right.by, BUCKET)
+    return replace(join.right, by=by, seq=None)
+
+
+def _eligible(join: _Join, where: Sequence[exp.Expr]) -> Ctes:
+    rows = eligible(join.right, where)
+    if join.bucket is None or join.tolerance is None:
+        return [("_mlp_eligible", rows)]
+    # Without keys all rows would meet in one place: each goes to the buckets of time from where it can be seen.
+    names = (*join.right.schema.names, TIME)
+    return [
+        ("_mlp_known", rows),
+        ("_mlp_eligible", _look(join, join.tolerance).spread("_mlp_known", names, join.bucket)),
+    ]
+
+
+def _look(join: _Join, tolerance: int) -> Look:
+    return Look(join.step.direction, tolerance, join.step.allow_exact, join.step.tie == "last")
+
+
+def _winners(join: _Join, line: Timeline, payload: list[str]) -> exp.Select:
+    """The best of the rows that tie, in M4's order; only rows that have one seq too are hashed."""
+    is_last = join.step.tie == "last"
+    keys = [column(name, "e") for name in order_columns(line)]
+    seq = [column(join.right.seq, "e")] if join.right.seq is not None else []
+    many = exp.Window(this=exp.Count(this=exp.Star()), partition_by=[*keys, *seq])
+    values = [*(column(name, "e") for name in payload), exp.alias_(many, _MANY)]
+    counted = tied(line, "_mlp_eligible", "_mlp_repeated", values=values, is_tied=True)
+    is_tied = exp.GT(this=column(_MANY, "e"), expression=whole(1))
+    hashed = exp.Case(ifs=[exp.If(this=is_tied, true=row_hash(join.right.schema, "e"))])
+    best = [exp.Ordered(this=value, desc=is_last, nulls_first=not is_last) for value in (*seq, hashed)]
     rank = exp.Window(
         this=exp.RowNumber(),
-        partition_by=[column(name, "e") for name in order_columns(join.right)],
-        order=exp.Order(expressions=[best]),
+        partition_by=[key.copy() for key in keys],
+        order=exp.Order(expressions=[item.copy() for item in best]),
     )
-    values = [*(column(name, "e") for name in payload), exp.alias_(rank, _RANK)]
-    ranked = tied(join.right, "_mlp_eligible", "_mlp_repeated", values=values, is_tied=True)
+    ranked = exp.select(*(column(name, "e") for name in payload), exp.alias_(rank, _RANK))
+    ranked = ranked.from_(counted.subquery("e", copy=False))
     tree = exp.select(*(column(name) for name in payload)).from_(ranked.subquery("ranked", copy=False))
     return tree.where(exp.column(_RANK).eq(1), copy=False)
 
@@ -173,36 +203,15 @@ def _winners(join: _Join, payload: list[str]) -> exp.Select:
 # --- the join --------------------------------------------------------------------------------------------------------
 
 
-def _huge(value: exp.Expr) -> exp.Expr:
-    return exp.Mul(this=exp.cast(value, exp.DataType.build("HUGEINT", dialect="duckdb")), expression=whole(_STEP))
-
-
-def _sort_key(join: _Join, forward: bool) -> exp.Expr:
-    """`time * 2^64 + s` where s grows with the preference among rows of one time (null seq is lowest)."""
-    base = _huge(column(TIME))
-    if join.right.seq is None:
-        return base
-    seq = exp.func("coalesce", exp.cast(column(join.right.seq), "BIGINT"), whole(-_HALF))
-    highest_last = (join.step.tie == "last") != forward
-    if highest_last:
-        return exp.Add(this=base, expression=seq)
-    return exp.Sub(this=exp.Sub(this=base, expression=whole(1)), expression=seq)
-
-
-def _probe(join: _Join, forward: bool) -> exp.Expr:
-    """The left row's key: past every right row of its own time, or before all of them when exact times do not count."""
-    base = _huge(exp.paren(join.left.ticks("l")))
-    above = join.step.allow_exact != forward
-    return exp.Add(this=base, expression=whole(_HALF - 1)) if above else exp.Sub(this=base, expression=whole(_HALF))
-
-
 def _on(join: _Join, side: str, forward: bool) -> exp.Expr:
     equal = [column(one, "l").eq(column(other, side)) for one, other in join.by]
-    probe = _probe(join, forward)
-    key = column(_KEY_AHEAD if forward and join.step.direction == "nearest" else _KEY, side)
-    if join.step.allow_exact:
-        return exp.and_(*equal, exp.LTE(this=probe, expression=key) if forward else exp.GTE(this=probe, expression=key))
-    return exp.and_(*equal, exp.LT(this=probe, expression=key) if forward else exp.GT(this=probe, expression=key))
+    left, right = join.left.ticks("l"), column(TIME, side)
+    if join.bucket is not None:
+        equal.append(bucket_of(left, whole(join.bucket)).eq(column(BUCKET, side)))
+    kinds: dict[tuple[bool, bool], type[exp.Binary]] = {
+        (False, True): exp.GTE, (False, False): exp.GT, (True, True): exp.LTE, (True, False): exp.LT,
+    }  # fmt: skip
+    return exp.and_(*equal, kinds[forward, join.step.allow_exact](this=left.copy(), expression=right))
 
 
 def _asof(tree: exp.Select, join: _Join, side: str, forward: bool) -> exp.Select:

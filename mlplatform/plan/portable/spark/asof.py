@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
+from mlplatform.plan.portable.asof_ties import TIES
 from mlplatform.plan.portable.model import Refused
 from mlplatform.plan.portable.spark.build import fn, is_null, number, text
 
@@ -37,12 +38,17 @@ def asof_source(
     pairs, time, descending, is_inclusive = _conditions(join, name)
     lefts = _tables_before(query, join)
     keys = [f"k{place}" for place in range(len(pairs))]
+    *seq, hashed = _ties(join) or [None]
+    seqs = [f"s{place}" for place in range(len(seq))]
+    sides = (1, 0) if is_inclusive else (0, 1)
     left_parts = [*(exp.alias_(speaker(one), key) for (one, _), key in zip(pairs, keys, strict=True)),
-                  exp.alias_(speaker(time[0]), "t"), exp.alias_(number(1 if is_inclusive else 0), "side")]  # fmt: skip
-    left_parts += [exp.alias_(_struct(query, table), table, quoted=True) for table in lefts]
+                  exp.alias_(speaker(time[0]), "t"), exp.alias_(number(sides[0]), "side")]  # fmt: skip
+    left_parts += [*(exp.alias_(exp.null(), each) for each in seqs),
+                   *(exp.alias_(_struct(query, table), table, quoted=True) for table in lefts)]  # fmt: skip
     right_parts = [*(exp.alias_(speaker(other), key) for (_, other), key in zip(pairs, keys, strict=True)),
-                   exp.alias_(speaker(time[1]), "t"), exp.alias_(number(0 if is_inclusive else 1), "side")]  # fmt: skip
-    right_parts += [exp.alias_(exp.null(), table, quoted=True) for table in lefts]
+                   exp.alias_(speaker(time[1]), "t"), exp.alias_(number(sides[1]), "side")]  # fmt: skip
+    right_parts += [*(exp.alias_(speaker(item.this), each) for item, each in zip(seq, seqs, strict=True) if item),
+                    *(exp.alias_(exp.null(), table, quoted=True) for table in lefts)]  # fmt: skip
     first = exp.Select(expressions=[*left_parts, exp.alias_(exp.null(), name, quoted=True)], from_=exp.From(this=left))
     if joins:
         first.set("joins", list(joins))
@@ -51,27 +57,58 @@ def asof_source(
     )
     known = [exp.Not(this=is_null(speaker(other))) for _, other in [*pairs, (None, time[1])]]
     second = second.where(*known, copy=False)
-    both = exp.union(first, second, distinct=False, copy=False)
-    return _last(both, lefts, name, keys, descending=descending, is_left=str(join.args.get("side")).upper() == "LEFT")
+    both: exp.Query = exp.union(first, second, distinct=False, copy=False)
+    order = [exp.Ordered(this=exp.column("t"), desc=descending, nulls_first=True),
+             exp.Ordered(this=exp.column("side"), desc=False, nulls_first=True)]  # fmt: skip
+    if hashed is not None:
+        is_last = bool(hashed.args["desc"])  # the window keeps the last, so the best comes last
+        order += [exp.Ordered(this=exp.column(each), desc=not is_last, nulls_first=is_last) for each in seqs]
+        both = _best_of_ties(both, name, [*keys, "t", "side", *seqs], speaker(hashed.this), is_last=is_last)
+    return _last(both, lefts, name, keys, order, is_left=str(join.args.get("side")).upper() == "LEFT")
+
+
+def _ties(join: exp.Join) -> list[exp.Ordered | None]:
+    """The order of right rows of one time, the best first: values, then the hash that decides between equal ones."""
+    return list(join.args.get(TIES) or ())
+
+
+def _best_of_ties(both: exp.Query, name: str, equal: Sequence[str], hashed: exp.Expr, *, is_last: bool) -> exp.Query:
+    """Each row that is equal to another in time and order gets the one of them that the hash decides for.
+
+    The windows are over the keys that the match sorts by too: no further exchange, no further sort.
+    """
+    group = [exp.column(each) for each in equal]
+    many = exp.Window(this=fn("COUNT", number(1)), partition_by=group, over="OVER")
+    counted = exp.select("*", exp.alias_(many, "n")).from_(_aliased(both, "sides"))
+    is_tied = exp.and_(exp.GT(this=exp.column("n"), expression=number(1)),
+                       exp.Not(this=is_null(exp.column(name, quoted=True))))  # fmt: skip
+    rank = exp.Case(ifs=[exp.If(this=is_tied, true=hashed)], default=text(""))
+    ranked = exp.select("*", exp.alias_(rank, "h")).from_(_aliased(counted, "counted"))
+    best = fn("MAX_BY" if is_last else "MIN_BY", exp.column(name, quoted=True), exp.column("h"))
+    window = exp.Window(this=best, partition_by=[each.copy() for each in group], over="OVER")
+    star = exp.Star(except_=[exp.to_identifier(name, quoted=True)])
+    return exp.select(star, exp.alias_(window, name, quoted=True)).from_(_aliased(ranked, "ranked"))
+
+
+def _aliased(query: exp.Expr, name: str) -> exp.Subquery:
+    return exp.Subquery(this=query, alias=exp.TableAlias(this=exp.to_identifier(name)))
 
 
 def _last(
-    both: exp.Expr, lefts: Sequence[str], name: str, keys: Sequence[str], *, descending: bool, is_left: bool
+    both: exp.Expr, lefts: Sequence[str], name: str, keys: Sequence[str], order: list[exp.Ordered], *, is_left: bool
 ) -> exp.Expr:
-    order = [exp.Ordered(this=exp.column("t"), desc=descending, nulls_first=True),
-             exp.Ordered(this=exp.column("side"), desc=False, nulls_first=True)]  # fmt: skip
     frame = exp.WindowSpec(kind="ROWS", start="UNBOUNDED", start_side="PRECEDING", end="CURRENT ROW")
     match = exp.Window(
         this=exp.IgnoreNulls(this=fn("LAST_VALUE", exp.column(name, quoted=True))),
         partition_by=[exp.column(key) for key in keys],
-        order=exp.Order(expressions=order),
+        order=exp.Order(expressions=list(order)),
         spec=frame,
         over="OVER",
     )
     tables = [exp.column(table, quoted=True) for table in lefts]
     inner = exp.Select(expressions=[*tables, exp.alias_(match, name, quoted=True)])
-    inner = inner.from_(exp.Subquery(this=both, alias=exp.TableAlias(this=exp.to_identifier("sides"))))
-    outer = exp.select("*").from_(exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier("matched"))))
+    inner = inner.from_(_aliased(both, "sides"))
+    outer = exp.select("*").from_(_aliased(inner, "matched"))
     conditions = [exp.Not(this=is_null(exp.column(lefts[0], quoted=True)))]
     conditions += [] if is_left else [exp.Not(this=is_null(exp.column(name, quoted=True)))]
     outer = outer.where(*conditions, copy=False)

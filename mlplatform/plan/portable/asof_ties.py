@@ -1,0 +1,42 @@
+"""Ties of an as-of join as an order of its own, for an engine that sorts both sides into one.
+
+The transform keeps one right row of each time before the join. An engine without such a join sorts the right rows
+anyway, and there the order of ties costs little: the join then names all eligible rows, and the order as `ties`.
+"""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+_RIGHT, _REPEATED, _ELIGIBLE = "_mlp_right", "_mlp_repeated", "_mlp_eligible"
+TIES = "ties"
+
+
+def order_ties(tree: exp.Query) -> None:
+    """Rewrite the as-of joins of a tree in place: `ties` of a join are Ordered values, the best row first."""
+    with_ = tree.args.get("with_")
+    ctes = {cte.alias: cte for cte in with_.expressions} if with_ is not None else {}
+    if _RIGHT not in ctes or _REPEATED not in ctes:
+        return
+    order = _order(ctes[_RIGHT].this.expression)
+    for join in list(tree.find_all(exp.Join)):
+        if join.method == "ASOF" and join.this.name == _RIGHT:
+            join.this.set("this", exp.to_identifier(_ELIGIBLE, quoted=True))
+            join.set(TIES, [_of(item, join.this.alias) for item in order])
+    with_.set("expressions", [cte for name, cte in ctes.items() if name not in (_RIGHT, _REPEATED)])
+
+
+def _order(winners: exp.Select) -> list[exp.Ordered]:
+    """The order of the winners' rank; the hash in it stands behind the condition that it is needed."""
+    ranked = winners.args["from_"].this.this
+    *seq, hashed = ranked.expressions[-1].this.args["order"].expressions
+    last = hashed.copy()
+    last.set("this", hashed.this.args["ifs"][0].args["true"].copy())
+    return [*(item.copy() for item in seq), last]
+
+
+def _of(item: exp.Ordered, side: str) -> exp.Ordered:
+    found = item.copy()
+    for column in found.find_all(exp.Column):
+        column.set("table", exp.to_identifier(side))
+    return found
