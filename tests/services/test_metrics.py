@@ -65,3 +65,23 @@ def test_counts_see_rows_that_a_later_filter_leaves_out(tmp_path: Path) -> None:
     report = runs.run(runs.spec({"raw.m": {"from": "late"}}, schema=SCHEMA, steps=steps), metrics=True)
     assert report.metrics["matched"]["n_rows_out"] == 6
     assert len(runs.rows("raw.m")) == 1
+
+
+def test_ticks_without_a_value_and_clips_that_lack_something(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    runs.csv("in.csv", ROWS)
+    steps: dict[str, Any] = {
+        "ticks": {"resample": {"from": "t", "by": ["k"], "seq": "seq", "clock": {"every": "10ns"}, "max_gap": "0s",
+                               "columns": {"x": "none"}}},
+        "spans": {"from": "t", "filter": "k = 'a' and t_ns = 10",
+                  "select": {"k": "k", "start_ns": "t_ns", "end_ns": "t_ns + 5"}},
+        "clips": {"event_window": {"from": "spans", "by": ["k"], "pre": "1ns", "post": "0s", "clip_to": "spans"}},
+    }  # fmt: skip
+    outputs = {"raw.m": {"from": "ticks"}, "raw.c": {"from": "clips"}}
+    report = runs.run(runs.spec(outputs, schema=SCHEMA, steps=steps), metrics=True)
+    assert report.metrics == {
+        "ticks": {"n_rows": 6, "n_null_key": 1, "n_null_time": 1, "n_nan": 0, "n_ties": 2, "n_rows_out": 126,
+                  "n_null_x": 124},
+        "clips": {"n_rows": 2, "n_null_key": 0, "n_null_time": 0, "n_rows_out": 2, "n_truncated_start": 2,
+                  "n_truncated_end": 0, "n_incomplete": 0},
+    }  # fmt: skip

@@ -8,9 +8,17 @@ from sqlglot import exp
 
 from mlplatform.errors import PlanError, raise_all, repr_name
 from mlplatform.plan.transforms.event_window_clips import Clips, clip_ctes, projected
-from mlplatform.plan.transforms.lowering import Context, Lowered, require_columns
+from mlplatform.plan.transforms.lowering import Context, Lowered, column, require_columns
+from mlplatform.plan.transforms.metrics import counted, input_counts, output_counts
 from mlplatform.plan.transforms.spans import Spans, spans
-from mlplatform.plan.transforms.timeline import check_key, check_same_clock, check_same_keys, duration_ticks, with_ctes
+from mlplatform.plan.transforms.timeline import (
+    Timeline,
+    check_key,
+    check_same_clock,
+    check_same_keys,
+    duration_ticks,
+    with_ctes,
+)
 from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.temporal import EventWindowStep
 from mlplatform.types import STRING
@@ -25,7 +33,16 @@ def lower(step: EventWindowStep, context: Context) -> Lowered:
     names = [step.from_, clips.coverage.input, *([step.closed_logs] if step.closed_logs is not None else [])]
     inputs = tuple(dict.fromkeys(str(name) for name in names))
     tree: exp.Query = with_ctes(projected(clips), clip_ctes(clips))
-    return Lowered(tree, inputs, (), _reach(step, clips))
+    return Lowered(tree, inputs, (), _reach(step, clips), _metrics(clips, context))
+
+
+def _metrics(clips: Clips, context: Context) -> exp.Query:
+    """Events in, clips out, and the clips that lack something at one end."""
+    events = clips.events
+    counts: dict[str, exp.Expr] = {f"n_{name}": column(name) for name in ("truncated_start", "truncated_end")}
+    counts["n_incomplete"] = column("complete").not_()
+    given = input_counts(Timeline(events.input, events.schema, events.by, events.start))
+    return counted({"given": given, "made": output_counts(context.step, counts)})
 
 
 def _reach(step: EventWindowStep, clips: Clips) -> str:

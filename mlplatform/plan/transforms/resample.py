@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from mlplatform.errors import PlanError, raise_all, repr_name
 from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, table
+from mlplatform.plan.transforms.metrics import counted, input_counts, output_counts, tie_counts
 from mlplatform.plan.transforms.resample_clock import ANCHOR, Grid, anchors, clock_ctes
 from mlplatform.plan.transforms.resample_signals import Signal, Stage, found, neighbours, samples, signals, stages
 from mlplatform.plan.transforms.spans import spans
@@ -76,7 +77,8 @@ def lower(step: ResampleStep, context: Context) -> Lowered:
         ctes += _mean_ctes(made)
     others = [step.clock.from_, step.coverage]
     names = dict.fromkeys([str(step.from_), *(str(name) for name in others if name is not None)])
-    return Lowered(with_ctes(_projected(made, last), ctes), tuple(names), (), _reach(made))
+    metrics = _metrics(made, context)
+    return Lowered(with_ctes(_projected(made, last), ctes), tuple(names), (), _reach(made), metrics)
 
 
 # --- names and types -------------------------------------------------------------------------------------------------
@@ -284,3 +286,15 @@ def _reach(made: _Resample) -> str:
         return "partition"  # the first and the last tick depend on the whole log
     more = f"+{made.step.clock.every}" if made.means else ""
     return f"[-{gap}, +{gap}{more}]"
+
+
+def _metrics(made: _Resample, context: Context) -> exp.Query:
+    """Rows in and out, and for each signal the ticks without a value."""
+    measured = [source for signal in made.signals for source in signal.sources]
+    empty = {f"n_null_{signal.name}": column(f"{signal.name}_filled").eq("null") for signal in made.signals}
+    parts = {
+        "given": input_counts(made.line, floats=list(dict.fromkeys(measured))),
+        "ties": tie_counts(made.line),
+        "made": output_counts(context.step, empty),
+    }
+    return counted(parts)
