@@ -33,6 +33,7 @@ from mlplatform.plan.transforms.timeline import (
     duration_ticks,
     eligible,
     fail_if,
+    from_ticks,
     in_order,
     is_known,
     sides,
@@ -129,7 +130,7 @@ def _shifted(value: exp.Expr, by: int) -> exp.Expr:
 def _copies(join: _Join) -> exp.Select:
     """Right rows in their own bucket, and in the one before where windows are longer than a tick."""
     order = [TIME, *([join.right.seq] if join.right.seq is not None else []), *([TIE] if _is_ordered(join) else [])]
-    read = [*join.right.by, join.right.time, *(each.column for each in join.aggregates if each.column is not None)]
+    read = [*join.right.by, *(each.column for each in join.aggregates if each.column is not None)]
     values = [column(name) for name in dict.fromkeys([*read, *order])]
     own = bucket_of(column(TIME), join.size)
     if join.high <= join.low:
@@ -153,9 +154,13 @@ def _windows(join: _Join) -> exp.Select:
 def _found(join: _Join) -> exp.Select:
     """The aggregates of each window that holds rows."""
     keys = [*(column(name, "w") for name in join.left.by), column(TIME, "w"), column(BUCKET, "w")]
-    times = exp.column(join.right.time, "r", quoted=True)
+    times = column(TIME, "r")
     values = {f"_mlp_{number}": aggregate_value(each, join.right) for number, each in enumerate(join.aggregates)}
-    values |= {_ROWS: exp.Count(this=exp.Star()), "_mlp_first": exp.Min(this=times), "_mlp_last": exp.Max(this=times)}
+    values |= {
+        _ROWS: exp.Count(this=exp.Star()),
+        "_mlp_first": exp.Min(this=times),
+        "_mlp_last": exp.Max(this=times.copy()),
+    }
     tree = exp.select(*keys, *(named(value.copy(), name) for name, value in values.items()))
     inside = exp.Between(this=column(TIME, "r"), low=column(LOW, "w"), high=column(HIGH, "w"))
     on = exp.and_(*same_keys(join.by, "w", "r"), column(BUCKET, "w").eq(column(BUCKET, "r")), inside)
@@ -183,7 +188,8 @@ def _projected(join: _Join) -> exp.Select:
         values.append(named(each.of_nothing(found), each.name))
     rows, first, last = _provenance(join)
     values.append(named(exp.func("coalesce", column(_ROWS, "f"), whole(0)), rows))
-    values += [named(column("_mlp_first", "f"), first), named(column("_mlp_last", "f"), last)]
+    for mark, name in (("_mlp_first", first), ("_mlp_last", last)):
+        values.append(named(from_ticks(column(mark, "f"), join.right.kind), name))
     same = [column(name, "l").eq(column(name, "f")) for name in join.left.by]
     on = exp.and_(*same, join.bucket("l").eq(column(BUCKET, "f")), join.left.ticks("l").eq(column(TIME, "f")))
     tree = exp.select(*values).from_(table(join.step.left, "l"))
