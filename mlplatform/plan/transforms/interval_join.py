@@ -29,6 +29,7 @@ from mlplatform.plan.transforms.buckets import (
 )
 from mlplatform.plan.transforms.interval_sides import OK, OPEN, Side, check_sides, checked_rows, open_end, side_rows
 from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, right_columns, table
+from mlplatform.plan.transforms.metrics import counted, input_counts, length_counts, output_counts
 from mlplatform.plan.transforms.timeline import (
     check_same_keys,
     duration_ticks,
@@ -81,6 +82,7 @@ def lower(step: IntervalJoinStep, context: Context) -> Lowered:
         tuple(dict.fromkeys((str(step.left), str(step.right)))),
         (),
         _reach(join),
+        _metrics(join, context),
     )
 
 
@@ -303,3 +305,17 @@ def _reach(join: _Join) -> str:
     if join.step.relation == "after" and join.right.is_point:
         return f"[-{join.step.max_gap}, 0]"
     return "partition"
+
+
+def _metrics(join: _Join, context: Context) -> exp.Query:
+    """Rows in and out, left rows without a pair, and how far apart pairs are where they may be."""
+    is_paired = join.step.how not in _NO_COLUMNS
+    unmatched = {"n_unmatched": exp.Not(this=column(f"{join.name}_matched"))} if is_paired else {}
+    parts = {
+        "on_left": input_counts(join.left.line, "_left"),
+        "on_right": input_counts(join.right.line, "_right"),
+        "made": output_counts(context.step, unmatched),
+    }
+    if is_paired and join.gap is not None:
+        parts["gaps"] = length_counts(context.step, "gap_ns", "gap")
+    return counted(parts)

@@ -24,6 +24,7 @@ from mlplatform.plan.transforms.buckets import (
 )
 from mlplatform.plan.transforms.folds import Aggregate, aggregate_value, check_aggregates
 from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, table
+from mlplatform.plan.transforms.metrics import counted, input_counts, output_counts, tie_counts
 from mlplatform.plan.transforms.timeline import (
     TIE,
     TIME,
@@ -86,6 +87,7 @@ def lower(step: WindowJoinStep, context: Context) -> Lowered:
         tuple(dict.fromkeys((str(step.left), str(step.right)))),
         (step.where_right,) if step.where_right is not None else (),
         f"[-{step.pre}, +{step.post}]",
+        _metrics(join, context),
     )
 
 
@@ -208,3 +210,15 @@ def _in_range(join: _Join) -> exp.Expr:
         "filter times that are none, or make the window shorter",
         row=[(join.left.time, time.copy(), BIGINT)],
     )
+
+
+def _metrics(join: _Join, context: Context) -> exp.Query:
+    """Rows in and out, and how many windows held no row."""
+    measured = [each.column for each in join.aggregates if each.column is not None]
+    parts = {
+        "on_left": input_counts(join.left, "_left"),
+        "on_right": input_counts(join.right, "_right", list(dict.fromkeys(measured))),
+        "ties": tie_counts(join.right),
+        "made": output_counts(context.step, {"n_unmatched": column(_provenance(join)[0]).eq(whole(0))}),
+    }
+    return counted(parts)
