@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from mlplatform.cli.main import main
 from mlplatform.errors import UsageError
 
 np = pytest.importorskip("numpy")
@@ -273,6 +275,38 @@ def test_event_ids_follow_from_the_event(folder: Path) -> None:
     row = rows(folder, "truth_events")[0]
     text = f"{row['kind']}|1|{row['log_id']}|{row['start_ns']}|{row['end_ns']}"
     assert row["event_id"] == hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
+    options = ["--drives", "4", "--minutes", "2", "--streams", "gnss, can_speed", "--part", "2/2"]
+    result = CliRunner().invoke(main, ["fleet", "generate", str(tmp_path), *options])
+    assert result.exit_code == 0
+    lines = [line.split() for line in result.output.splitlines()]
+    assert ["gnss", "2", "240"] in [line[:3] for line in lines], result.output
+    assert [line[1] for line in lines if line[0] == "can_speed"] == ["2"]  # the late minute stands in a file of its own
+    assert sorted(path.name for path in (tmp_path / "can_speed").iterdir()) == [
+        "drives-000002-000003.parquet", "late-000003.parquet",
+    ]  # fmt: skip
+
+
+def test_a_part_is_written_as_a_fraction(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["fleet", "generate", str(tmp_path), "--part", "2"])
+    assert (result.exit_code, result.output) == (2, 'E_USAGE "2" is no part\n   write 1/4 for the first of four\n')
+
+
+def test_a_failure_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlplatform.fleet import write
+
+    def fails(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(write, "_write_images", fails)
+    with pytest.raises(OSError, match="No space"):
+        generate(Fleet(drives=1, minutes=1), tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
