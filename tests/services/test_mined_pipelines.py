@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from types import ModuleType
 
+import pyarrow.parquet as pq
 import pytest
 
 from mlplatform.workspace import Workspace
@@ -50,6 +51,31 @@ def test_figures(name: str, mining: ModuleType, workspace: Workspace, tmp_path: 
 def test_the_page_shows_the_score(mining: ModuleType) -> None:
     page = (PIPELINES.parent / "docs" / "fleet.md").read_text(encoding="utf-8")
     assert "\n".join(mining.score_table(mining.SCORE)) in page
+
+
+def test_timestamps_give_the_same_brakes(mining: ModuleType, workspace: Workspace, tmp_path: Path) -> None:
+    """The pipeline over a fleet whose times are timestamps: the ids that its truth holds."""
+    fleet = mining.Fleet(seed=7, drives=4, minutes=2, time="timestamp")
+    mining.generate(fleet, tmp_path / "data" / "fleet", streams=["can_speed"])
+    text = (PIPELINES / "hard_brakes.yaml").read_text(encoding="utf-8").partition("\ntests:")[0]
+    for name, instead in {
+        "t_ns - lag(t_ns)": "1000 * epoch_us(ts) - 1000 * lag(epoch_us(ts))",
+        "lead(t_ns) over (partition by log_id order by t_ns asc nulls first) - t_ns": "1000 * (lead(epoch_us(ts)) over "
+        "(partition by log_id order by ts asc nulls first) - epoch_us(ts))",
+        "t_ns": "ts",
+        "      kind: hard_brake": "      time: ts\n      kind: hard_brake",
+    }.items():
+        assert name in text
+        text = text.replace(name, instead)
+    (tmp_path / "hard_brakes.yaml").write_text(text, encoding="utf-8")
+    workspace.run(tmp_path / "hard_brakes.yaml")
+    score = (
+        workspace.sql("select sum(planted), sum(mined), sum(found) from mined.brake_score").to_arrow().to_pylist()[0]
+    )
+    truth = pq.read_table(tmp_path / "data" / "fleet" / "truth_events")
+    planted = sum(kind == "hard_brake" for kind in truth["kind"].to_pylist())
+    assert planted > 4
+    assert list(score.values()) == [planted, planted, planted]
 
 
 # --- the flights' figures, by plain loops -----------------------------------------------------------------------------
