@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -52,7 +53,7 @@ def _late(row: Row) -> Truth:
     return None if row["s"] is None else row["s"] == ""
 
 
-TEXTS = {_high: "x > 1.5", _enter: "x > 2.5", _leave: "x < 1", _late: "s = ''"}
+TEXTS: dict[Callable[[Row], Truth], str] = {_high: "x > 1.5", _enter: "x > 2.5", _leave: "x < 1", _late: "s = ''"}
 PLAIN = st.builds(
     Islands,
     by=st.just(("k",)),
