@@ -89,7 +89,7 @@ WITH "hourly" AS (
       "_mlp_time"
     HAVING
       COUNT(*) > 1
-  ), _mlp_unique AS (
+  ), _mlp_right AS (
     SELECT
       e."origin",
       e."time_hour",
@@ -122,83 +122,94 @@ WITH "hourly" AS (
         e."_mlp_time",
         ROW_NUMBER() OVER (
           PARTITION BY e."origin", e."_mlp_time"
-          ORDER BY SHA256(
-            'origin=' || COALESCE(
-              CASE
-                WHEN STARTS_WITH(e."origin", '~')
-                THEN '\' || REPLACE(REPLACE(e."origin", '\', '\\'), '|', '\|')
-                ELSE REPLACE(REPLACE(e."origin", '\', '\\'), '|', '\|')
-              END,
-              '~'
-            ) || '|' || 'precip=' || COALESCE(
-              CASE
-                WHEN ISNAN(e."precip")
-                THEN '7ff8000000000000'
-                ELSE PRINTF(
-                  '%016x',
-                  CAST(CAST((
-                    CAST(e."precip" AS DOUBLE) + CAST(0 AS DOUBLE)
-                  ) AS BIT) AS UBIGINT)
-                )
-              END,
-              '~'
-            ) || '|' || 'temp=' || COALESCE(
-              CASE
-                WHEN ISNAN(e."temp")
-                THEN '7ff8000000000000'
-                ELSE PRINTF(
-                  '%016x',
-                  CAST(CAST((
-                    CAST(e."temp" AS DOUBLE) + CAST(0 AS DOUBLE)
-                  ) AS BIT) AS UBIGINT)
-                )
-              END,
-              '~'
-            ) || '|' || 'time_hour=' || COALESCE(CAST(EPOCH_US(e."time_hour") AS TEXT), '~') || '|' || 'visib=' || COALESCE(
-              CASE
-                WHEN ISNAN(e."visib")
-                THEN '7ff8000000000000'
-                ELSE PRINTF(
-                  '%016x',
-                  CAST(CAST((
-                    CAST(e."visib" AS DOUBLE) + CAST(0 AS DOUBLE)
-                  ) AS BIT) AS UBIGINT)
-                )
-              END,
-              '~'
-            ) || '|' || 'wind_speed=' || COALESCE(
-              CASE
-                WHEN ISNAN(e."wind_speed")
-                THEN '7ff8000000000000'
-                ELSE PRINTF(
-                  '%016x',
-                  CAST(CAST((
-                    CAST(e."wind_speed" AS DOUBLE) + CAST(0 AS DOUBLE)
-                  ) AS BIT) AS UBIGINT)
-                )
-              END,
-              '~'
+          ORDER BY CASE
+            WHEN e."_mlp_many" > 1
+            THEN SHA256(
+              'origin=' || COALESCE(
+                CASE
+                  WHEN STARTS_WITH(e."origin", '~')
+                  THEN '\' || REPLACE(REPLACE(e."origin", '\', '\\'), '|', '\|')
+                  ELSE REPLACE(REPLACE(e."origin", '\', '\\'), '|', '\|')
+                END,
+                '~'
+              ) || '|' || 'precip=' || COALESCE(
+                CASE
+                  WHEN NOT (
+                    ISFINITE(e."precip") OR ISINF(e."precip")
+                  )
+                  THEN '7ff8000000000000'
+                  ELSE PRINTF(
+                    '%016x',
+                    CAST(CAST((
+                      CAST(e."precip" AS DOUBLE) + CAST(0 AS DOUBLE)
+                    ) AS BIT) AS UBIGINT)
+                  )
+                END,
+                '~'
+              ) || '|' || 'temp=' || COALESCE(
+                CASE
+                  WHEN NOT (
+                    ISFINITE(e."temp") OR ISINF(e."temp")
+                  )
+                  THEN '7ff8000000000000'
+                  ELSE PRINTF(
+                    '%016x',
+                    CAST(CAST((
+                      CAST(e."temp" AS DOUBLE) + CAST(0 AS DOUBLE)
+                    ) AS BIT) AS UBIGINT)
+                  )
+                END,
+                '~'
+              ) || '|' || 'time_hour=' || COALESCE(CAST(EPOCH_US(e."time_hour") AS TEXT), '~') || '|' || 'visib=' || COALESCE(
+                CASE
+                  WHEN NOT (
+                    ISFINITE(e."visib") OR ISINF(e."visib")
+                  )
+                  THEN '7ff8000000000000'
+                  ELSE PRINTF(
+                    '%016x',
+                    CAST(CAST((
+                      CAST(e."visib" AS DOUBLE) + CAST(0 AS DOUBLE)
+                    ) AS BIT) AS UBIGINT)
+                  )
+                END,
+                '~'
+              ) || '|' || 'wind_speed=' || COALESCE(
+                CASE
+                  WHEN NOT (
+                    ISFINITE(e."wind_speed") OR ISINF(e."wind_speed")
+                  )
+                  THEN '7ff8000000000000'
+                  ELSE PRINTF(
+                    '%016x',
+                    CAST(CAST((
+                      CAST(e."wind_speed" AS DOUBLE) + CAST(0 AS DOUBLE)
+                    ) AS BIT) AS UBIGINT)
+                  )
+                END,
+                '~'
+              )
             )
-          ) DESC
+          END DESC
         ) AS _mlp_rank
-      FROM "_mlp_eligible" AS e
-      SEMI JOIN "_mlp_repeated" AS d
-        ON e."origin" IS NOT DISTINCT FROM d."origin"
-        AND e."_mlp_time" IS NOT DISTINCT FROM d."_mlp_time"
+      FROM (
+        SELECT
+          e."origin",
+          e."time_hour",
+          e."temp",
+          e."wind_speed",
+          e."precip",
+          e."visib",
+          e."_mlp_time",
+          COUNT(*) OVER (PARTITION BY e."origin", e."_mlp_time") AS _mlp_many
+        FROM "_mlp_eligible" AS e
+        SEMI JOIN "_mlp_repeated" AS d
+          ON e."origin" IS NOT DISTINCT FROM d."origin"
+          AND e."_mlp_time" IS NOT DISTINCT FROM d."_mlp_time"
+      ) AS e
     ) AS ranked
     WHERE
       _mlp_rank = 1
-  ), _mlp_right AS (
-    SELECT
-      "origin",
-      "time_hour",
-      "temp",
-      "wind_speed",
-      "precip",
-      "visib",
-      "_mlp_time",
-      CAST("_mlp_time" AS INT128) * 18446744073709551616 AS "_mlp_key"
-    FROM "_mlp_unique"
   )
   SELECT
     l."year",
@@ -277,10 +288,7 @@ WITH "hourly" AS (
     ), FALSE) AS "weather_matched"
   FROM "flights" AS l
   ASOF LEFT JOIN "_mlp_right" AS r
-    ON l."origin" = r."origin"
-    AND CAST((
-      EPOCH_US(l."time_hour")
-    ) AS INT128) * 18446744073709551616 + 9223372036854775807 >= r."_mlp_key"
+    ON l."origin" = r."origin" AND EPOCH_US(l."time_hour") >= r."_mlp_time"
 ), "with_planes" AS (
   SELECT
     l."year",
