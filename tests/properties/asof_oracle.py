@@ -25,6 +25,7 @@ class Asof:
     seq: str | None
     where: Callable[[Row], bool | None]
     tick_ns: int = 1
+    as_of: str | int | None = None  # by when `seen` has to be: a tick, or a column of the left side
 
 
 def joined(left: Sequence[Row], right: Sequence[Row], join: Asof) -> list[Row]:
@@ -37,9 +38,13 @@ def _match(row: Row, right: Sequence[Row], join: Asof) -> Row | None:
     at, keys = row["t"], [row[name] for name in join.by]
     if at is None or None in keys:
         return None
+    by_then = row[join.as_of] if isinstance(join.as_of, str) else join.as_of
+    if join.as_of is not None and by_then is None:
+        return None
     near = [other for other in right
             if other["t"] is not None and [other[name] for name in join.by] == keys and join.where(other) is True
-            and _is_allowed(other["t"] - at, join)]  # fmt: skip
+            and _is_allowed(other["t"] - at, join)
+            and (by_then is None or (other["seen"] is not None and other["seen"] <= by_then))]  # fmt: skip
     if not near:
         return None
     least = min(abs(other["t"] - at) for other in near)

@@ -38,10 +38,11 @@ def _not_x(row: Row) -> bool | None:
 
 
 NEAR, WIDE = st.integers(-4, 4), st.sampled_from([-_FAR, -_FAR + 1, -1, 0, 1, _FAR - 1, _FAR - 2])
-RIGHT = {"v": TEXT, "q": _or_null(st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1]))}
+SEEN = _or_null(st.integers(-3, 3))
+RIGHT = {"seen": SEEN, "v": TEXT, "q": _or_null(st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1]))}
 JOIN = st.builds(
     Asof,
-    by=st.sampled_from([("k",), ("k", "b"), ("b",)]),
+    by=st.sampled_from([("k",), ("k", "b"), ("b",), ()]),
     direction=st.sampled_from(["backward", "forward", "nearest"]),
     tolerance=st.sampled_from([None, 0, 1, 3]),
     allow_exact=st.booleans(),
@@ -49,7 +50,8 @@ JOIN = st.builds(
     tie=st.sampled_from(["last", "first"]),
     seq=st.sampled_from([None, "q"]),
     where=st.sampled_from([_all_rows, _not_x]),
-)
+    as_of=st.sampled_from([None, None, "now", 1]),
+).map(lambda join: replace(join, tolerance=3) if join.as_of == "now" and join.tolerance is None else join)
 
 
 def _step(join: Asof, unit: str, where: str | None) -> dict[str, Any]:
@@ -57,14 +59,16 @@ def _step(join: Asof, unit: str, where: str | None) -> dict[str, Any]:
     options = {"left": "l", "right": "r", "by": list(join.by), "time": "t", "direction": join.direction,
                "tolerance": tolerance, "allow_exact": join.allow_exact, "how": join.how, "tie": join.tie,
                "seq": join.seq, "where_right": where, "columns": ["v", "q"]}  # fmt: skip
+    if join.as_of is not None:
+        options["available"] = {"column": "seen", "as_of": join.as_of}
     return {"asof_join": {name: value for name, value in options.items() if value is not None}}
 
 
 def _check(pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Asof], kind: pa.DataType) -> None:
     unit = "ns" if kind == pa.int64() else "us"
     schema = [("k", pa.string()), ("b", pa.bool_()), ("t", kind)]
-    right_schema = pa.schema([*schema, ("v", pa.string()), ("q", pa.int64())])
-    inputs = {"l": (_table(left, pa.schema([*schema, ("id", pa.int32())]), kind), one_file),
+    right_schema = pa.schema([*schema, ("seen", kind), ("v", pa.string()), ("q", pa.int64())])
+    inputs = {"l": (_table(left, pa.schema([*schema, ("now", kind), ("id", pa.int32())]), kind), one_file),
               "r": (_table(right, right_schema, kind), one_file)}  # fmt: skip
     wheres = ["v <> 'x'" if join.where is _not_x else None for join in joins]
     steps = {f"j{number}": _step(join, unit, wheres[number]) for number, join in enumerate(joins)}
@@ -83,7 +87,8 @@ def _timed(row: Row, kind: pa.DataType) -> Row:
     if kind == pa.int64():
         return row
     zero = _EPOCH if kind.tz else _EPOCH.replace(tzinfo=None)
-    return {name: zero + timedelta(microseconds=value) if name in ("t", "r_t") and value is not None else value
+    times = ("t", "r_t", "seen", "now")
+    return {name: zero + timedelta(microseconds=value) if name in times and value is not None else value
             for name, value in row.items()}  # fmt: skip
 
 
@@ -96,21 +101,21 @@ def _numbered(rows: list[Row]) -> list[Row]:
 
 
 @examples(15)
-@given(_side(NEAR), _side(NEAR, **RIGHT), JOINS)
+@given(_side(NEAR, now=SEEN), _side(NEAR, **RIGHT), JOINS)
 def test_nanoseconds(pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Asof]) -> None:
     _check(pipelines, _numbered(left), right, joins, pa.int64())
 
 
 @examples(6)
-@given(_side(WIDE), _side(WIDE, **RIGHT), JOINS)
+@given(_side(WIDE, now=SEEN), _side(WIDE, **RIGHT), JOINS)
 def test_far_apart(pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Asof]) -> None:
     _check(pipelines, _numbered(left), right, joins, pa.int64())
 
 
 @examples(6)
-@given(_side(NEAR), _side(NEAR, **RIGHT), JOINS, st.sampled_from(["UTC", None]))
+@given(_side(NEAR, now=SEEN), _side(NEAR, **RIGHT), JOINS, st.sampled_from(["UTC", None]))
 def test_timestamps(
     pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Asof], zone: str | None
 ) -> None:
-    in_ticks = [replace(join, tick_ns=1000) for join in joins]
+    in_ticks = [replace(join, tick_ns=1000, as_of=None if join.as_of == 1 else join.as_of) for join in joins]
     _check(pipelines, _numbered(left), right, in_ticks, pa.timestamp("us", zone))
