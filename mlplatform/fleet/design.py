@@ -81,17 +81,19 @@ class Fleet:
         return Drive(
             index=index,
             motion=index - 1 if place == 9 else index,
-            start_us=self._start_us(index, place),
+            start_us=_start_us(index, place),
             gnss_offset_us=CLOCK_OFFSET_US if place == 4 else 0,
             has_late_minute=place == 3 and self.minutes > 1,
         )
 
-    def _start_us(self, index: int, place: int) -> int:
-        if place == 1:
-            return -MINUTE_US * self.minutes // 2  # it passes 1970 half way
-        if place == 2:
-            return -_DAY_US - MINUTE_US * self.minutes
-        return _FIRST_US + index * _DAY_US + index * 137_000
+
+def _start_us(index: int, place: int) -> int:
+    """Nothing of the fleet's size is in it: a longer fleet has the rows of a shorter one."""
+    if place == 1:
+        return -MINUTE_US // 2  # it passes 1970 in its first minute
+    if place == 2:
+        return -3 * _DAY_US
+    return _FIRST_US + index * (_DAY_US + 137_000)
 
 
 @dataclass(frozen=True, slots=True)

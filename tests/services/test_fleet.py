@@ -77,10 +77,11 @@ def test_any_split_makes_the_same_rows(parts: int, tmp_path: Path) -> None:
 
 
 def test_more_drives_and_minutes_keep_the_rows_of_fewer(tmp_path: Path) -> None:
-    generate(Fleet(seed=3, drives=1, minutes=1), tmp_path / "small", streams=["imu"])
-    generate(Fleet(seed=3, drives=2, minutes=2), tmp_path / "large", streams=["imu"])
-    small, large = (rows(tmp_path / name, "imu") for name in ("small", "large"))
-    assert (len(small), small) == (6000, large[:6000])
+    generate(Fleet(seed=3, drives=4, minutes=1), tmp_path / "small", streams=["gnss"])
+    generate(Fleet(seed=3, drives=6, minutes=3), tmp_path / "large", streams=["gnss"])
+    small, large = ({tuple(row.values()) for row in rows(tmp_path / name, "gnss")} for name in ("small", "large"))
+    assert (len(small), len(large)) == (240, 6 * 180 - 20)  # one minute has a gap of twenty seconds
+    assert small < large
 
 
 def test_a_seed_decides() -> None:
@@ -123,8 +124,8 @@ def test_jitter_is_at_most_400_us(folder: Path) -> None:
 
 def test_times_before_1970(folder: Path) -> None:
     drives = {row["log_id"]: row for row in rows(folder, "drives")}
-    assert drives["drive-000001"]["start_ns"] == -60 * SECOND
-    assert drives["drive-000001"]["end_ns"] == 60 * SECOND
+    assert drives["drive-000001"]["start_ns"] == -30 * SECOND
+    assert drives["drive-000001"]["end_ns"] == 90 * SECOND
     assert drives["drive-000002"]["end_ns"] < 0
 
 
