@@ -15,9 +15,11 @@ from asof import measure_asof, measure_asof_spark
 from chain import measure_chain
 from fleet import measure_brakes, measure_making
 from groups import measure_groups
+from islands import measure_islands
 from measure import REPOSITORY
 from merge import measure_merge
 from report import Part, markdown, write
+from resample import measure_resample
 from scaling import measure_scaling
 from spark import measure_spark
 from tpch import measure_tpch
@@ -25,7 +27,7 @@ from tpch22 import measure_tpch22
 from validate import measure_validate
 
 _NAMES = ("validate", "chain", "merge", "tpch", "tpch22", "groups", "spark", "scaling", "fleet", "brakes", "asof",
-          "asof-spark")  # fmt: skip
+          "asof-spark", "islands", "sessionize", "resample")  # fmt: skip
 
 
 def main() -> None:
@@ -45,6 +47,9 @@ def _sections(names: tuple[str, ...] | list[str], scales: list[float], runs: int
         "merge": partial(measure_merge, runs), "groups": partial(measure_groups, runs),
         "scaling": partial(measure_scaling, max(scales)), "fleet": measure_making, "brakes": measure_brakes,
         "asof": partial(measure_asof, runs), "asof-spark": partial(measure_asof_spark, runs),
+        "islands": partial(measure_islands, "islands", runs),
+        "sessionize": partial(measure_islands, "sessionize", runs),
+        "resample": partial(measure_resample, runs),
     }  # fmt: skip
     by_scale: dict[str, Callable[[float], Part]] = {
         "tpch": lambda scale: measure_tpch(scale, runs), "tpch22": measure_tpch22,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -107,6 +109,28 @@ def test_other_clocks(
         assert found[f"f{at}"] == canonical(resampled(rows, step, ticks=ticks)), step
     for at, step in enumerate(steps):
         assert found[f"c{at}"] == canonical(resampled(rows, step, coverage=coverage)), step
+
+
+@examples(10)
+@given(ROWS, STEPS)
+def test_chunks_with_their_halo_give_the_rows_of_the_whole(
+    pipelines: Pipelines, rows: list[Row], steps: list[Resample]
+) -> None:
+    """P27, M17: a chunk of the ticks reads `max_gap` more on both sides, and `every` more for means."""
+    edges = [-7, -2, 3, 8]
+    schema = [("k", pa.string()), ("t", pa.int64()), *MORE]
+    spans = [("k", pa.string()), ("start_ns", pa.int64()), ("end_ns", pa.int64())]
+    for step in (Resample(step.every, "epoch", step.max_gap, step.columns, step.seq) for step in steps[:2]):
+        counted = []
+        for start, end in [(edges[0], edges[-1]), *pairwise(edges)]:
+            low, high = start - step.max_gap, end + step.max_gap + step.every
+            near = [row for row in rows if row["t"] is None or low <= row["t"] < high]
+            covered: list[Row] = [{"k": key, "start_ns": start, "end_ns": end} for key in ("a", "b")]
+            inputs = {"s": table_of(near, schema), "c": table_of(covered, spans)}
+            made = {"out": _step(step, "ns", _grid(step, "ns"), "c")}
+            counted.append(engine_pipelines(pipelines, inputs, made, REFERENCE)["out"])
+        whole, *chunks = counted
+        assert sum(chunks, Counter()) == whole, step
 
 
 # Distinct times, so that the order is known without a hash.

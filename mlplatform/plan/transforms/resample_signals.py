@@ -83,7 +83,8 @@ def _method(name: Located, how: Located | dict[Located, tuple[Located, ...]]) ->
             raise PlanError("E_VALUE", f"{repr_name(how)} is no method of resample", at=how.at, hint=hint)
         return str(how), (name,)
     word, sources = next(iter(how.items()), (name, ()))
-    if len(how) != 1 or word != "slerp" or len(sources) != _QUATERNION:
+    distinct = {source.lower() for source in sources}
+    if len(how) != 1 or word != "slerp" or len(sources) != _QUATERNION or len(distinct) != _QUATERNION:
         hint = f"write {name}: {{slerp: [qw, qx, qy, qz]}}, the scalar first"
         raise PlanError("E_VALUE", f"{repr_name(name)} does not name a method and four columns", at=word.at, hint=hint)
     return "slerp", tuple(sources)

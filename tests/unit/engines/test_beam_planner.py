@@ -260,6 +260,21 @@ def test_an_asof_join_runs_in_the_buckets_of_its_keys() -> None:
     assert [stage.name for stage in hashed] == ["out"]
 
 
+def test_clocks_and_clips_run_in_the_buckets_of_their_logs() -> None:
+    sources = {"s": {"log_id": "string", "t_ns": "bigint", "v": "double"},
+               "c": {"log_id": "string", "start_ns": "bigint", "end_ns": "bigint"}}  # fmt: skip
+    clock = {"from": "s", "clock": {"every": "1s"}, "max_gap": "1s", "columns": {"v": "mean"}, "coverage": "c"}
+    clips = {"from": "c", "pre": "1s", "post": "1s", "merge": "overlap", "max_length": {"length": "9s"}, "clip_to": "c"}
+    plan = plan_of(sources, {"ticks": {"resample": clock}, "clips": {"event_window": clips}})
+    for name in ("ticks", "clips"):
+        job = plan_job(plan, [name], broadcast_bytes=-1)
+        assert not single_workers(job)
+        hashed = [item.exchange for stage in job.stages.values() if isinstance(stage, Compute)
+                  for item in stage.inputs if isinstance(item.exchange, Hash)]  # fmt: skip
+        assert hashed
+        assert all("log_id" in exchange.keys[0].sql("duckdb") for exchange in hashed)
+
+
 def test_a_shared_query_is_computed_once() -> None:
     """Sums of floats differ with the order of rows: a maximum of them must be one of them."""
     sql = """with c as (select k, g, sum(f) as s from t group by k, g)
