@@ -54,7 +54,8 @@ class Reader:
             raise self._wrong(text, key, kind, "a number", "cast it")
         wide = exp.cast(exp.paren(without_nan(tree, self.schema, self._kinds)), _DOUBLE.copy())
         zero = exp.cast(whole(0), _DOUBLE.copy())
-        return nan_is_null(exp.Add(this=wide, expression=zero))
+        value = exp.Add(this=wide, expression=zero)
+        return value if _is_number_of_one(tree) else nan_is_null(value)
 
     def _parsed(self, text: Located) -> exp.Expr:
         tree = parse_expression(text, self.context.values)
@@ -122,6 +123,13 @@ def _operands(node: exp.Expr) -> list[exp.Expr]:
 
 def _is_name(value: exp.Expr) -> bool:
     return isinstance(value, exp.Column) and not value.table
+
+
+def _is_number_of_one(value: exp.Expr) -> bool:
+    """Whether a value is a column's or a constant's, perhaps without its sign: what is no NaN makes none of it."""
+    while isinstance(value, exp.Neg | exp.Paren | exp.Abs):
+        value = value.this
+    return isinstance(value, exp.Literal) or _is_name(value)
 
 
 def _is_bound(name: exp.Column) -> bool:

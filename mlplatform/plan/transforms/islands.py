@@ -149,7 +149,7 @@ def _said(step: IslandsStep, reader: Reader) -> exp.Expr:
     if step.hysteresis is None:
         assert step.when is not None
         when = exp.paren(reader.condition(step.when, "when"))
-        return exp.Case(ifs=[exp.If(this=when, true=whole(TRUE)), exp.If(this=_not(when), true=whole(FALSE))])
+        return exp.cast(when, exp.DataType.build("INT", dialect=DIALECT))
     enter = exp.paren(reader.condition(step.hysteresis.enter, "enter"))
     leave = exp.paren(reader.condition(step.hysteresis.exit, "exit"))
     return exp.Case(
