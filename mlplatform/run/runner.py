@@ -144,6 +144,8 @@ def _written(plan: CheckedPlan, targets: Sequence[WriteTarget], context: RunCont
     """The outputs' files, and what the steps count where the plan asks for it."""
     counting, counts = with_metrics(plan, [target.sink for target in targets], context.scratch / "metrics")
     report = context.engine.run(counting, [*targets, *counts], context.limits, context.watch)
+    if not counts:
+        return report
     steps = tuple(step for step in report.steps if not is_metrics(step.name))
     return replace(report, steps=steps, metrics=read_metrics(report.written, counts))
 
