@@ -18,6 +18,7 @@ from groups import measure_groups
 from islands import measure_islands
 from measure import REPOSITORY
 from merge import measure_merge
+from ranges import measure_ranges
 from report import Part, markdown, write
 from resample import measure_resample
 from scaling import measure_scaling
@@ -27,7 +28,7 @@ from tpch22 import measure_tpch22
 from validate import measure_validate
 
 _NAMES = ("validate", "chain", "merge", "tpch", "tpch22", "groups", "spark", "scaling", "fleet", "brakes", "asof",
-          "asof-spark", "islands", "sessionize", "resample")  # fmt: skip
+          "asof-spark", "islands", "sessionize", "resample", "ranges")  # fmt: skip
 
 
 def main() -> None:
@@ -44,6 +45,7 @@ def main() -> None:
 def _sections(names: tuple[str, ...] | list[str], scales: list[float], runs: int) -> Iterator[Part]:
     once: dict[str, Callable[[], Part]] = {
         "validate": partial(measure_validate, runs), "chain": partial(measure_chain, runs),
+        "ranges": partial(measure_ranges, runs),
         "merge": partial(measure_merge, runs), "groups": partial(measure_groups, runs),
         "scaling": partial(measure_scaling, max(scales)), "fleet": measure_making, "brakes": measure_brakes,
         "asof": partial(measure_asof, runs), "asof-spark": partial(measure_asof_spark, runs),
