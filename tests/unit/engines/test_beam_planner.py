@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mlplatform.engines.beam.fusion import torn
 from mlplatform.engines.beam.planning.explain import job_text, single_workers
 from mlplatform.engines.beam.planning.planner import plan_job
 from mlplatform.engines.beam.stages import Broadcast, Compute, Hash, Job, Read, reads
@@ -258,6 +259,35 @@ def test_an_asof_join_runs_in_the_buckets_of_its_keys() -> None:
     hashed = [stage for stage in job.stages.values() if isinstance(stage, Compute)
               and any(isinstance(item.exchange, Hash) for item in stage.inputs)]  # fmt: skip
     assert [stage.name for stage in hashed] == ["out"]
+
+
+def test_an_asof_join_without_keys_runs_in_buckets_of_time() -> None:
+    schema = {"t": "bigint", "v": "int"}
+
+    def job(tolerance: str) -> Job:
+        step = {"left": "l", "right": "r", "by": [], "time": "t", "columns": ["v"], "prefix": "r_"}
+        steps = {"out": {"asof_join": {**step, "tolerance": tolerance}}}
+        return plan_job(plan_of({"l": schema, "r": schema}, steps), ["out"], broadcast_bytes=-1)
+
+    assert not single_workers(job("3ns"))
+    assert single_workers(job("unbounded"))
+
+
+def test_expressions_over_intervals_run_in_the_buckets_of_their_logs() -> None:
+    spans = {"log_id": "string", "start_ns": "bigint", "end_ns": "bigint"}
+    step = {"expr": "then(a, b, 1s) or (a minus b)", "inputs": {"a": "a", "b": {"from": "b", "coverage": "a"}}}
+    plan = plan_of({"a": spans, "b": spans}, {"out": {"intervals": step}})
+    assert not single_workers(plan_job(plan, ["out"], broadcast_bytes=-1))
+
+
+def test_stages_that_broadcast_to_each_other_are_torn() -> None:
+    u, v = "select k, g + 1 as g from t", "select k, w + 1 as w from u"
+    one, other = (
+        f"select {a}.k, g, w from {a} left join {b} on {a}.k = {b}.k" for a, b in (("u1", "v1"), ("v1", "u1"))
+    )
+    both = f"{one} union all {other}"
+    assert len(torn(stages_of(f"with u1 as ({u}), v1 as ({v}) {both}"))) == 1
+    assert not torn(stages_of(f"with u1 as ({u}), v1 as ({v}) {one}"))
 
 
 def test_clocks_and_clips_run_in_the_buckets_of_their_logs() -> None:
