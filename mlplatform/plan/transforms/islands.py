@@ -98,9 +98,9 @@ def lower(step: IslandsStep, context: Context) -> Lowered:
 
 def _check_keys(step: IslandsStep, place_: Located) -> None:
     if (step.when is None) == (step.hysteresis is None):
-        code, word = ("E_KEY_MISSING", "neither") if step.when is None else ("E_KEY_CONFLICT", "both")
-        message = f"islands of step {repr_name(place_)} has {word} `when` {'n' * (word == 'neither')}or `hysteresis`"
-        message = message.replace("both `when` or", "both `when` and")
+        code = "E_KEY_MISSING" if step.when is None else "E_KEY_CONFLICT"
+        has = "neither `when` nor" if step.when is None else "both `when` and"
+        message = f"islands of step {repr_name(place_)} has {has} `hysteresis`"
         raise PlanError(code, message, at=place_.at, hint="write one of them")
     if step.min_samples < 1:
         raise PlanError("E_PARAM", f"min_samples is {step.min_samples}", at=place_.at, hint="write 1 or more")
@@ -206,19 +206,19 @@ def _mixed_keys(line: Timeline, marked: str) -> exp.Query:
 
 def _again(line: Timeline) -> exp.Query:
     tree = exp.select(*(column(name, "i") for name in line.schema.names)).from_(table(line.input, "i"))
-    return tree.join(table(_MIXED, "d"), on=_same_key(line, "i"), join_type="semi", copy=False)
+    return tree.join(table(_MIXED, "_mlp_d"), on=_same_key(line, "i"), join_type="semi", copy=False)
 
 
 def _both(line: Timeline, found: str, found_again: str) -> exp.Query:
     names = [*line.by, *_FOUND]
     kept = exp.select(*(column(name, "f") for name in names)).from_(table(found, "f"))
-    kept = kept.join(table(_MIXED, "d"), on=_same_key(line, "f"), join_type="anti", copy=False)
+    kept = kept.join(table(_MIXED, "_mlp_d"), on=_same_key(line, "f"), join_type="anti", copy=False)
     rest = exp.select(*(column(name) for name in names)).from_(table(found_again))
     return exp.union(kept, rest, distinct=False, copy=False)
 
 
 def _same_key(line: Timeline, side: str) -> exp.Expr:
-    return exp.and_(*(column(name, side).eq(column(name, "d")) for name in line.by))
+    return exp.and_(*(column(name, side).eq(column(name, "_mlp_d")) for name in line.by))
 
 
 # --- the result ------------------------------------------------------------------------------------------------------

@@ -216,11 +216,13 @@ def order_columns(line: Timeline) -> list[str]:
 
 def tied(line: Timeline, rows: str, ties: str, *, values: Sequence[exp.Expr], is_tied: bool) -> exp.Select:
     """The rows, as `e`, whose (by, time, seq) is among `ties`, or is not."""
+    # No column is called so: where one is, `d.t_ns` may be read as a field of the column `d`.
+    other = "_mlp_d"
     same = exp.and_(
-        *(exp.NullSafeEQ(this=column(name, "e"), expression=column(name, "d")) for name in order_columns(line))
+        *(exp.NullSafeEQ(this=column(name, "e"), expression=column(name, other)) for name in order_columns(line))
     )
     tree = exp.select(*values).from_(table(rows, "e"))
-    return tree.join(table(ties, "d"), on=same, join_type="semi" if is_tied else "anti", copy=False)
+    return tree.join(table(ties, other), on=same, join_type="semi" if is_tied else "anti", copy=False)
 
 
 def in_order(
