@@ -99,9 +99,9 @@ WITH "hourly" AS (
       e."visib",
       e."_mlp_time"
     FROM "_mlp_eligible" AS e
-    ANTI JOIN "_mlp_repeated" AS d
-      ON e."origin" IS NOT DISTINCT FROM d."origin"
-      AND e."_mlp_time" IS NOT DISTINCT FROM d."_mlp_time"
+    ANTI JOIN "_mlp_repeated" AS _mlp_d
+      ON e."origin" IS NOT DISTINCT FROM _mlp_d."origin"
+      AND e."_mlp_time" IS NOT DISTINCT FROM _mlp_d."_mlp_time"
     UNION ALL
     SELECT
       "origin",
@@ -203,9 +203,9 @@ WITH "hourly" AS (
           e."_mlp_time",
           COUNT(*) OVER (PARTITION BY e."origin", e."_mlp_time") AS _mlp_many
         FROM "_mlp_eligible" AS e
-        SEMI JOIN "_mlp_repeated" AS d
-          ON e."origin" IS NOT DISTINCT FROM d."origin"
-          AND e."_mlp_time" IS NOT DISTINCT FROM d."_mlp_time"
+        SEMI JOIN "_mlp_repeated" AS _mlp_d
+          ON e."origin" IS NOT DISTINCT FROM _mlp_d."origin"
+          AND e."_mlp_time" IS NOT DISTINCT FROM _mlp_d."_mlp_time"
       ) AS e
     ) AS ranked
     WHERE
