@@ -167,7 +167,7 @@ def _best(right: Timeline, known: Known, look: Look, keys: Sequence[str]) -> exp
               for value in (*better, column(TIE, "n"))]  # fmt: skip
     rank = exp.Window(this=exp.RowNumber(), partition_by=[each.copy() for each in probe],
                       order=exp.Order(expressions=order))  # fmt: skip
-    on = [column(key, "p").eq(column(name, "n")) for key, name in zip(keys, right.by, strict=True)]
+    on: list[exp.Expr] = [column(key, "p").eq(column(name, "n")) for key, name in zip(keys, right.by, strict=True)]
     on += [column(BUCKET, "p").eq(column(BUCKET, "n")), *look.sees(delta)]
     on.append(exp.LTE(this=ticks(column(known.column, "n"), right.tick_ns), expression=column(_AS_OF, "p")))
     ranked = exp.select(*probe, *payload, exp.alias_(rank, _RANK)).from_(table("_mlp_probes", "p"))
