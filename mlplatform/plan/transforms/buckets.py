@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from mlplatform.errors import raise_all
+from mlplatform.errors import PlanError, raise_all, repr_name
 from mlplatform.plan.sqltext import DIALECT, parse_expression
-from mlplatform.plan.transforms.lowering import Context, check_columns, collision, column, named, table
+from mlplatform.plan.transforms.lowering import Context, check_columns, column, named, table
 from mlplatform.plan.transforms.timeline import whole
 from mlplatform.spec.located import Located, span_of
 from mlplatform.types import Schema
@@ -35,13 +35,14 @@ def match_name(name: Located | None, right: Located) -> str:
     return str(name if name is not None else right).rsplit(".", 1)[-1]
 
 
-def check_new_names(left: Schema, names: Sequence[str], step: Located) -> None:
-    """Raise PlanError E_COLUMN_COLLISION where a new column's name is taken already (M20)."""
+def check_new_names(left: Schema, names: Sequence[str], step: Located, hint: str) -> None:
+    """Raise PlanError E_COLUMN_COLLISION where a new column's name is taken (M20); `hint` says what cures it."""
     taken = {name.lower() for name in left.names}
     errors = []
     for name in names:
         if name.lower() in taken:
-            errors.append(collision(name, step, at=span_of(name)))
+            what = f"step {repr_name(step)} would give two columns {repr_name(name)}"
+            errors.append(PlanError("E_COLUMN_COLLISION", what, at=span_of(name) or step.at, hint=hint))
         taken.add(name.lower())
     raise_all(errors)
 

@@ -103,12 +103,16 @@ def _resolve(step: IntervalJoinStep, context: Context) -> _Join:
     kept = _kept(step, right, context)
     join = _Join(step, left, right, by, gap, bucket, open_end(step, left), kept, match_name(step.name, step.right))
     if step.how not in _NO_COLUMNS:
-        check_new_names(left.schema, [*(out for out, _ in kept), *_derived(join)], context.step)
+        hint = "choose `columns: [a, {out: b}]`, a `prefix` or a `name`, or rename the left column in the step before"
+        check_new_names(left.schema, [*(out for out, _ in kept), *_derived(join)], context.step, hint)
     return join
 
 
 def _kept(step: IntervalJoinStep, right: Side, context: Context) -> tuple[tuple[str, str], ...]:
     if step.how in _NO_COLUMNS:
+        if step.columns is not None or step.prefix is not None:
+            raise PlanError("E_KEY_CONFLICT", f"how: {step.how} gives left columns only", at=context.step.at,
+                            hint="leave `columns` and `prefix` out, or write `how: inner`")  # fmt: skip
         return ()
     hidden = {name.lower() for name in (*right.by, *right.bounds)}
     default = [item for item in right.schema.names if item.lower() not in hidden]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from mlplatform.errors import PlanError, repr_name
+from mlplatform.errors import PlanError, listed, repr_name
 from mlplatform.plan.transforms.buckets import HIGH, LOW
 from mlplatform.plan.transforms.lowering import Context, column, named, require_columns, table
 from mlplatform.plan.transforms.timeline import (
@@ -16,6 +16,7 @@ from mlplatform.plan.transforms.timeline import (
     check_same_clock,
     check_time,
     fail_if,
+    place,
     sides,
     ticks,
     timeline,
@@ -84,6 +85,11 @@ def _side(step: IntervalJoinStep, which: str, context: Context) -> Side:
     if point is not None:
         return Side(timeline(source, by=by, time=point, context=context), None)
     for name in (start, end):
+        if name not in schema and which in _INTERVALS.get(step.relation, ()):
+            raise PlanError("E_COLUMN_MISSING", f"{step.relation} needs intervals on the {which}, and "
+                            f"{repr_name(source)} has no column {repr_name(name)}", at=place(name, context.step),
+                            hint="name their bounds with `start` and `end`",
+                            notes=[f"columns: {listed(schema.names)}"])  # fmt: skip
         require_columns([name], schema, step=context.step, of=source)
     check_time(end, schema, context.step)
     line = timeline(source, by=by, time=start, context=context)

@@ -105,7 +105,8 @@ def _resolve(step: WindowJoinStep, context: Context) -> _Join:
     name = match_name(step.name, step.right)
     join = _Join(step, left, right, tuple(zip(left.by, right.by, strict=True)), low, high,
                  check_aggregates(step, right.schema, context.step), name)  # fmt: skip
-    check_new_names(left.schema, [*step.agg, *_provenance(join)], context.step)
+    hint = "give the aggregate another name, set `name`, or rename the left column in the step before"
+    check_new_names(left.schema, [*step.agg, *_provenance(join)], context.step, hint)
     return join
 
 
