@@ -80,13 +80,19 @@ def _tracks(name: str, rows: Sequence[Row], keys: Sequence[str], times: Sequence
 def _mark(row: Row, keys: Sequence[str], times: Sequence[str], colour: str) -> Mark | None:
     start, end = _first(row, _STARTS), _first(row, _ENDS)
     point = _first(row, times)
-    hidden = {*keys, *times, *_STARTS, *_ENDS}
-    values = [value for name, value in row.items() if name not in hidden and not name.endswith(("_id", "_ids"))]
-    label = next((str(value) for value in values if isinstance(value, str | int | float | bool)), "")
+    label = _label({name: value for name, value in row.items() if name not in {*keys, *times, *_STARTS, *_ENDS}})
     colour = _TRUTH.get(str(row.get("truth")), colour)
     if start is not None and end is not None:
-        return Mark(start, end, label[:12], colour)
-    return Mark(point, None, label[:8], colour) if point is not None else None
+        return Mark(start, end, label, colour)
+    return Mark(point, None, label, colour) if point is not None else None
+
+
+def _label(values: Row) -> str:
+    """The first value that is neither a time, nor an id, nor a yes or no."""
+    told = {name: value for name, value in values.items() if not name.endswith(("_ns", "_ts", "_id", "_ids"))}
+    found = [value for value in told.values() if value is None or isinstance(value, str | int | float)]
+    plain = [value for value in found if not isinstance(value, bool)]
+    return str("null" if plain[0] is None else plain[0]) if plain else ""
 
 
 def _first(row: Row, names: Iterable[str]) -> int | None:
@@ -128,7 +134,8 @@ def _drawn(track: Track, y: int, first: int, scale: float) -> Iterator[str]:
         else:
             width = max((mark.end - mark.start) * scale, 2.0)
             yield f'<rect x="{x:.1f}" y="{y - 7}" width="{width:.1f}" height="14" rx="3" fill="{mark.colour}"/>'
-            yield f'<text x="{x + 4:.1f}" y="{y + 4}" font-size="9" fill="white">{label}</text>'
+            fits = len(mark.label) * 5.5 + 8 < width
+            yield f'<text x="{x + 4:.1f}" y="{y + 4}" font-size="9" fill="white">{label if fits else ""}</text>'
 
 
 def _axis(first: int, last: int, scale: float, y: int) -> Iterator[str]:
