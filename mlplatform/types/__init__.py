@@ -30,6 +30,7 @@ from mlplatform.types.kinds import (
     Scalar,
     Schema,
     Struct,
+    holds_floats,
     missing_column,
 )
 from mlplatform.types.spark import to_spark
@@ -63,6 +64,7 @@ __all__ = [
     "from_delta",
     "from_delta_schema",
     "from_duckdb",
+    "holds_floats",
     "missing_column",
     "parse_type",
     "quoted",

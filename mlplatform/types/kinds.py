@@ -86,6 +86,18 @@ INTEGERS = (TINYINT, SMALLINT, INT, BIGINT)
 FLOATS = (FLOAT, DOUBLE)
 
 
+def holds_floats(kind: DataType) -> bool:
+    """Whether a value of this type may be, or may hold, a NaN."""
+    match kind:
+        case List(element):
+            return holds_floats(element)
+        case Map(key, value):
+            return holds_floats(key) or holds_floats(value)
+        case Struct(fields):
+            return any(holds_floats(part) for _, part in fields)
+    return kind in FLOATS
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a schema; `nullable` is what is declared, not what the data holds."""

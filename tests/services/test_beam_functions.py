@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import pickle
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -154,9 +156,17 @@ def test_modules_beside_the_spec_come_along(tmp_path: Path) -> None:
     shutil.rmtree(there.folder)
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """An interrupt that is heard; a suite that runs in the background ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 # What the worker had open when it was stopped is closed by Python's collector, which tells of it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
-def test_an_interrupt_stops_the_run(runs: Runs) -> None:
+def test_an_interrupt_stops_the_run(runs: Runs, interrupts: None) -> None:
     assert _fault(runs, _spec(runs, "interrupts"), "beam").code == "E_INTERRUPTED"
     gc.collect()
     assert list(runs.folder.rglob("*.parquet")) == []

@@ -1,8 +1,9 @@
 """A scan as a DuckDB query: exactly its columns, of exactly its types, nothing decided while reading.
 
-Where files hold what the scan says, the query is `read_parquet` with its columns named and nothing around them, so that
-filters and projections reach the file. Text files are read with every option given; whole numbers, decimals and times
-are read as text and cast under a check, because DuckDB would round `1.5` to 2 and cut nanoseconds without a word.
+Where files hold what the scan says, the query is `read_parquet` with its columns named and nothing around them, so
+that filters and projections reach the file; floats apart, whose NaN the files' statistics leave out. Text files are
+read with every option given; whole numbers, decimals and times are read as text and cast under a check, because DuckDB
+would round `1.5` to 2 and cut nanoseconds without a word.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from sqlglot import exp
 
 from mlplatform.engines.duckdb.read_faults import source_error
 from mlplatform.engines.duckdb.read_files import NANOSECONDS, source, struct
+from mlplatform.engines.duckdb.read_nan import with_nan
 from mlplatform.engines.duckdb.read_rows import no_rows, rows_relation
 from mlplatform.engines.duckdb.read_text import MARK, cast, checked
 from mlplatform.scan import DataFile, FileScan, RowScan, Scan
-from mlplatform.types import Column, Scalar, to_duckdb
+from mlplatform.types import Column, Scalar, holds_floats, to_duckdb
 
 __all__ = ["relation", "source_error"]
 
@@ -116,6 +118,11 @@ def _select(scan: FileScan, table: exp.Expr, partitions: Mapping[str, exp.Expr])
 
 
 def _stored(scan: FileScan, column: Column) -> exp.Expr:
+    value = _as_stored(scan, column)
+    return with_nan(value, column.type) if holds_floats(column.type) else value
+
+
+def _as_stored(scan: FileScan, column: Column) -> exp.Expr:
     stored = {name.lower(): kind for name, kind in scan.stored}.get(column.name.lower())
     value: exp.Expr = _column(column.name)
     if stored is None:

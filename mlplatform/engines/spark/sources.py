@@ -19,7 +19,7 @@ from mlplatform.engines.spark.workers import reader
 from mlplatform.limits import Limits
 from mlplatform.plan.nodes import CheckedPlan, Source
 from mlplatform.scan import DataFile, FileScan, RowScan, Scan
-from mlplatform.types import STRING, Column, Schema, to_arrow_schema
+from mlplatform.types import FLOATS, STRING, Column, Schema, holds_floats, to_arrow_schema, to_spark
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -128,6 +128,18 @@ def _layout(uri: str) -> tuple[str, ...]:
 
 
 def _typed(frame: DataFrame, schema: Schema) -> DataFrame:
-    return frame.selectExpr(
-        *(typed(exp.column(column.name, quoted=True), column.type, column.name) for column in schema)
-    )
+    return frame.selectExpr(*(typed(_with_nan(column), column.type, column.name) for column in schema))
+
+
+def _with_nan(column: Column) -> exp.Expr:
+    """A column, and where it may hold NaN, as a value that Spark does not look up in the files' statistics.
+
+    Those leave NaN out, and a filter that NaN passes would leave out its row group, or its file of a Delta table.
+    """
+    value: exp.Expr = exp.column(column.name, quoted=True)
+    if column.type in FLOATS:
+        nan = exp.cast(exp.Literal.string("NaN"), exp.DataType.build(to_spark(column.type), dialect="spark"))
+        return exp.Anonymous(this="nanvl", expressions=[value, nan])
+    if holds_floats(column.type):
+        return exp.Anonymous(this="if", expressions=[value.copy().is_(exp.null()), exp.null(), value])
+    return value

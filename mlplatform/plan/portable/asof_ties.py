@@ -23,6 +23,7 @@ def order_ties(tree: exp.Query) -> None:
         if join.method == "ASOF" and join.this.name == _RIGHT:
             join.this.set("this", exp.to_identifier(_ELIGIBLE, quoted=True))
             join.set(TIES, [_of(item, join.this.alias) for item in order])
+    assert with_ is not None
     with_.set("expressions", [cte for name, cte in ctes.items() if name not in (_RIGHT, _REPEATED)])
 
 
