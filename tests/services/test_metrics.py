@@ -85,3 +85,20 @@ def test_ticks_without_a_value_and_clips_that_lack_something(tmp_path: Path) -> 
         "clips": {"n_rows": 2, "n_null_key": 0, "n_null_time": 0, "n_rows_out": 2, "n_truncated_start": 2,
                   "n_truncated_end": 0, "n_incomplete": 0},
     }  # fmt: skip
+
+
+def test_an_expression_over_intervals_counts_each_input_and_what_is_unknown(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    runs.csv("in.csv", "log_id,start_ns,end_ns,what\nl,0,10,b\nl,4,6,p\nl,2,8,c\n,0,1,b\nl,,1,b\n")
+    schema = {"log_id": "string", "start_ns": "bigint", "end_ns": "bigint", "what": "string"}
+    steps: dict[str, Any] = {name: {"from": "t", "filter": f"what = '{name}'"} for name in "bpc"}
+    inputs = {"b": {"from": "b"}, "p": {"from": "p", "coverage": "c"}}
+    steps["free"] = {"intervals": {"expr": "b and not p", "emit": "all_spans", "inputs": inputs}}
+    report = runs.run(runs.spec({"raw.m": {"from": "free"}}, schema=schema, steps=steps), metrics=True)
+    assert [(row["start_ns"], row["truth"]) for row in runs.rows("raw.m")] == [
+        (0, "unknown"), (2, "true"), (4, "false"), (6, "true"), (8, "unknown"),
+    ]  # fmt: skip
+    assert report.metrics["free"] == {
+        "n_rows_b": 3, "n_null_key_b": 1, "n_null_time_b": 1, "n_rows_p": 1, "n_null_key_p": 0, "n_null_time_p": 0,
+        "n_rows_out": 5, "n_unknown": 2,
+    }  # fmt: skip

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from mlplatform.plan.transforms.lowering import column, named, table
+from mlplatform.plan.transforms.spans import END, START
 from mlplatform.plan.transforms.timeline import whole
 
-START, END, STATE = "_mlp_start", "_mlp_end", "_mlp_state"
+STATE = "_mlp_state"
 FALSE, TRUE, UNKNOWN = 0, 1, 2
 _LAST = -1  # no state: the time at which the last interval of a group ends
 _AT, _SIGN, _WHICH, _NEXT, _BEFORE, _MOST = (
@@ -33,7 +34,7 @@ Truth = Callable[["Sweep"], exp.Expr]
 
 
 @dataclass(frozen=True, slots=True)
-class Spans:
+class Counted:
     """Named rows to be swept: those of `table`, each counted under the number that `which` gives it."""
 
     table: str
@@ -45,7 +46,7 @@ class Sweep:
 
     def __init__(self, by: Sequence[str], prefix: str) -> None:
         self.by, self.prefix = tuple(by), prefix
-        self.spans: list[Spans] = []
+        self.rows: list[Counted] = []
         self.counted = 0
         self.numbers: list[tuple[str, exp.Expr]] = []
 
@@ -99,7 +100,7 @@ class Sweep:
             exp.select(
                 *self._keys(), named(column(end), _AT), named(each.which.copy(), _WHICH), named(whole(sign), _SIGN)
             ).from_(table(each.table))
-            for each in self.spans
+            for each in self.rows
             for end, sign in ((START, 1), (END, -1))
         ]
         return exp.union(*arms, distinct=False, copy=False)

@@ -14,49 +14,33 @@ from sqlglot import exp
 from mlplatform.errors import PlanError, PlatformError, assert_never, raise_all, repr_name
 from mlplatform.plan.transforms import interval_sets as sets
 from mlplatform.plan.transforms.interval_expr import Both, Count, Expression, Name, Not, Pair, parse_intervals
-from mlplatform.plan.transforms.interval_sets import END, FALSE, START, STATE, TRUE, UNKNOWN, Ctes, Spans, Sweep
-from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, require_columns, table
+from mlplatform.plan.transforms.interval_sets import FALSE, STATE, TRUE, UNKNOWN, Counted, Ctes, Sweep
+from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, table
+from mlplatform.plan.transforms.metrics import counted, input_counts, output_counts
+from mlplatform.plan.transforms.spans import END, START, Spans, spans
 from mlplatform.plan.transforms.timeline import (
-    check_key,
+    Timeline,
     check_same_clock,
     check_same_keys,
-    check_time,
     duration_ticks,
-    fail_if,
     from_ticks,
-    is_known,
-    ticks,
     whole,
     with_ctes,
 )
 from mlplatform.spec.durations import to_ticks
 from mlplatform.spec.located import Located
 from mlplatform.spec.temporal import IntervalInput, IntervalsStep
-from mlplatform.types import BIGINT, BOOLEAN, STRING, DataType, Schema
+from mlplatform.types import BIGINT, BOOLEAN, STRING
 
 _TRUTH = "truth"
 _WORDS = {TRUE: "true", FALSE: "false", UNKNOWN: "unknown"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(Spans):
     """An input's intervals; `truth` says of each whether it is a true one, None where all are."""
 
-    input: Located
-    schema: Schema
-    by: tuple[str, ...]
-    start: str
-    end: str
-    truth: str | None
-
-    @property
-    def kind(self) -> DataType:
-        """The type of both bounds."""
-        return self.schema[self.start].type
-
-    def ticks(self, name: str) -> exp.Expr:
-        """A bound as a bigint."""
-        return ticks(column(name), 1 if self.kind == BIGINT else 1000)
+    truth: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +72,7 @@ class _Algebra:
     @property
     def tick_ns(self) -> int:
         """Nanoseconds in a tick."""
-        return 1 if self.first.kind == BIGINT else 1000
+        return self.first.tick_ns
 
 
 def lower(step: IntervalsStep, context: Context) -> Lowered:
@@ -105,7 +89,8 @@ def lower(step: IntervalsStep, context: Context) -> Lowered:
         state = column(STATE)
     query = _projected(algebra, rows, state, only_true)
     inputs = dict.fromkeys(str(each.input) for each in _all_rows(algebra.operands.values()))
-    return Lowered(with_ctes(query, algebra.ctes), tuple(inputs), (), "partition")
+    metrics = _metrics(algebra, context, only_true=only_true)
+    return Lowered(with_ctes(query, algebra.ctes), tuple(inputs), (), "partition", metrics)
 
 
 # --- names and types -------------------------------------------------------------------------------------------------
@@ -128,16 +113,8 @@ def _resolve(step: IntervalsStep, tree: Expression, context: Context) -> _Algebr
 
 
 def _rows(source: Located, step: IntervalsStep, context: Context) -> _Rows:
-    schema = context.inputs[source]
-    suffix = "ts" if "start_ns" not in schema and "start_ts" in schema else "ns"
-    start, end = step.start or Located(f"start_{suffix}", source.at), step.end or Located(f"end_{suffix}", source.at)
-    require_columns([*step.by, start, end], schema, step=context.step, of=source)
-    for key in step.by:
-        check_key(key, schema, context.step)
-    for bound in (start, end):
-        check_time(bound, schema, context.step)
-    names = (start, schema[start].type), (end, schema[end].type)
-    check_same_clock(*names, context.step, (f"in {repr_name(start)}", f"in {repr_name(end)}"))
+    found = spans(source, by=step.by, start=step.start, end=step.end, context=context)
+    schema = found.schema
     truth = schema[_TRUTH].name if _TRUTH in schema else None
     if truth is not None and schema[truth].type not in (STRING, BOOLEAN):
         raise PlanError(
@@ -146,8 +123,7 @@ def _rows(source: Located, step: IntervalsStep, context: Context) -> _Rows:
             at=source.at,
             hint="it would say which intervals are true: rename or cast it in the step before",
         )
-    by = tuple(schema[key].name for key in step.by)
-    return _Rows(source, schema, by, schema[start].name, schema[end].name, truth)
+    return _Rows(source, schema, found.by, found.start, found.end, truth)
 
 
 def _check_alike(rows: Sequence[_Rows], step: Located) -> None:
@@ -219,22 +195,8 @@ def _intervals(rows: _Rows, algebra: _Algebra) -> str:
         return algebra.read[rows.input]
     name = f"_mlp_in{len(algebra.read)}"
     algebra.read[str(rows.input)] = name
-    known = exp.and_(*is_known([*rows.by, rows.start, rows.end]))
-    start, end = rows.ticks(rows.start), rows.ticks(rows.end)
-    row = [(each, column(each), rows.schema[each].type) for each in (*rows.by, rows.start, rows.end)]
-    negative = exp.and_(known, exp.LT(this=end, expression=start))
-    checked = fail_if(
-        negative,
-        "E_INTERVAL_NEGATIVE",
-        f"an interval of {repr_name(rows.input)} ends before it starts",
-        "put the bounds in order, or leave such rows out in the step before",
-        row=row,
-    )
-    # One condition: of two, an engine may test the other first, and the row would be gone before it is seen.
-    checked.set("default", exp.and_(known.copy(), exp.LT(this=start.copy(), expression=end.copy())))
     keys = [named(column(own), out) for own, out in zip(rows.by, algebra.by, strict=True)]
-    values = [*keys, named(start.copy(), START), named(end.copy(), END), *_states(rows)]
-    algebra.ctes.append((name, exp.select(*values).from_(table(rows.input)).where(checked, copy=False)))
+    algebra.ctes.append((name, rows.rows([*keys, *_states(rows)], keeps_empty=False)))
     return name
 
 
@@ -284,7 +246,7 @@ def _truth(  # noqa: RET503  (assert_never never returns)
             return known[tree.text].copy()
         case Pair():
             is_open = sweep.open(1)[0]
-            sweep.spans.append(Spans(_pair(tree, algebra), whole(sweep.counted - 1)))
+            sweep.rows.append(Counted(_pair(tree, algebra), whole(sweep.counted - 1)))
             return exp.Case(ifs=[exp.If(this=is_open, true=exp.true())])
         case Not():
             return exp.Not(this=exp.paren(_truth(tree.item, sweep, algebra, known)))
@@ -304,16 +266,16 @@ def _operand(operand: _Operand, sweep: Sweep, algebra: _Algebra) -> exp.Expr:
     first, source = sweep.counted, _intervals(rows, algebra)
     cases = []
     if rows.truth is None:
-        sweep.spans.append(Spans(source, whole(first)))
+        sweep.rows.append(Counted(source, whole(first)))
         cases = [exp.If(this=sweep.open(1)[0], true=exp.true())]
     else:
         which = exp.Add(this=column(STATE), expression=whole(first))
-        sweep.spans.append(Spans(source, which))
+        sweep.rows.append(Counted(source, which))
         states = sweep.open(3)
         cases = [exp.If(this=states[TRUE], true=exp.true()), exp.If(this=states[FALSE], true=exp.false()),
                  exp.If(this=states[UNKNOWN], true=exp.null())]  # fmt: skip
     if coverage is not None:
-        sweep.spans.append(Spans(_true_rows(coverage, algebra), whole(sweep.counted)))
+        sweep.rows.append(Counted(_true_rows(coverage, algebra), whole(sweep.counted)))
         cases.append(exp.If(this=sweep.open(1)[0], true=exp.false()))
     return exp.Case(ifs=cases)
 
@@ -358,3 +320,14 @@ def _projected(algebra: _Algebra, rows: str, state: exp.Expr, only_true: bool) -
         is_long = exp.GTE(this=length, expression=whole(shortest))
         tree = tree.where(is_long if only_true else exp.or_(state.copy().neq(TRUE), is_long), copy=False)
     return tree
+
+
+def _metrics(algebra: _Algebra, context: Context, *, only_true: bool) -> exp.Query:
+    """Intervals in, those that take no part, and the intervals found; unknown ones where they are told."""
+    counts = {} if only_true else {"n_unknown": column(_TRUTH).eq(exp.Literal.string(_WORDS[UNKNOWN]))}
+    lines = {
+        name: Timeline(operand.rows.input, operand.rows.schema, operand.rows.by, operand.rows.start)
+        for name, operand in algebra.operands.items()
+    }
+    parts = {f"in_{name}": input_counts(line, f"_{name}") for name, line in lines.items()}
+    return counted({**parts, "made": output_counts(context.step, counts)})

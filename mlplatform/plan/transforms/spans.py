@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from mlplatform.errors import repr_name
 from mlplatform.plan.transforms.lowering import Context, column, named, require_columns, table
 from mlplatform.plan.transforms.timeline import check_key, check_same_clock, check_time, fail_if, is_known, ticks
 from mlplatform.spec.located import Located
@@ -45,7 +46,7 @@ class Spans:
         right = fail_if(
             exp.LT(this=end, expression=start),
             "E_INTERVAL_NEGATIVE",
-            f"an interval of {self.input} ends before it starts",
+            f"an interval of {repr_name(str(self.input))} ends before it starts",
             "an interval holds its start and not its end; swap the two, or leave the row out",
             row=[*keys, *bounds],
         )

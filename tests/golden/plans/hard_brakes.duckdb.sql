@@ -89,7 +89,7 @@ WITH "covered" AS (
       AND CASE
         WHEN "end_ns" < "start_ns"
         THEN CAST(ERROR(
-          'mlplatform-row<E_INTERVAL_NEGATIVE|an interval of braking ends before it starts|an interval holds its start and not its end; swap the two, or leave the row out|' || 'log_id = ' || COALESCE(
+          'mlplatform-row<E_INTERVAL_NEGATIVE|an interval of "braking" ends before it starts|an interval holds its start and not its end; swap the two, or leave the row out|' || 'log_id = ' || COALESCE(
             CASE
               WHEN STARTS_WITH("log_id", '~')
               THEN '\' || REPLACE(REPLACE("log_id", '\', '\\'), '|', '\|')
@@ -122,7 +122,7 @@ WITH "covered" AS (
       AND CASE
         WHEN "end_ns" < "start_ns"
         THEN CAST(ERROR(
-          'mlplatform-row<E_INTERVAL_NEGATIVE|an interval of covered ends before it starts|an interval holds its start and not its end; swap the two, or leave the row out|' || 'log_id = ' || COALESCE(
+          'mlplatform-row<E_INTERVAL_NEGATIVE|an interval of "covered" ends before it starts|an interval holds its start and not its end; swap the two, or leave the row out|' || 'log_id = ' || COALESCE(
             CASE
               WHEN STARTS_WITH("log_id", '~')
               THEN '\' || REPLACE(REPLACE("log_id", '\', '\\'), '|', '\|')
