@@ -1,4 +1,4 @@
-"""The asof_join transform: for each left row the nearest right row in time (docs/mining.md 2.1).
+"""The asof_join transform: for each left row the nearest right row in time (docs/mining.md, asof_join).
 
 Lowered to a native as-of join on the time in ticks. Right rows that share keys and time are put in order first, by
 seq and then by the hash of the row, and only the best is kept (M4, M5); rows alone at their time cost nothing there.
@@ -13,19 +13,10 @@ from sqlglot import exp
 
 from mlplatform.errors import raise_all
 from mlplatform.plan.transforms.asof_known import Ctes, Known, Look, best_known, known_filter, resolve
-from mlplatform.plan.transforms.buckets import BUCKET, bucket_of, right_filter
-from mlplatform.plan.transforms.canonical import row_hash
-from mlplatform.plan.transforms.lowering import (
-    Context,
-    Lowered,
-    collision,
-    column,
-    named,
-    right_columns,
-    table,
-)
-from mlplatform.plan.transforms.metrics import counted, input_counts, length_counts, output_counts, tie_counts
-from mlplatform.plan.transforms.timeline import (
+from mlplatform.plan.transforms.in_time.buckets import BUCKET, bucket_of, right_filter
+from mlplatform.plan.transforms.in_time.canonical import row_hash
+from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, length_counts, output_counts, tie_counts
+from mlplatform.plan.transforms.in_time.timeline import (
     TIME,
     Timeline,
     check_same_clock,
@@ -39,6 +30,15 @@ from mlplatform.plan.transforms.timeline import (
     tolerance_ticks,
     whole,
     with_ctes,
+)
+from mlplatform.plan.transforms.lowering import (
+    Context,
+    Lowered,
+    collision,
+    column,
+    named,
+    right_columns,
+    table,
 )
 from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.temporal import AsofJoinStep

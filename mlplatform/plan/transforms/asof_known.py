@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from mlplatform.errors import PlanError, did_you_mean, repr_name
-from mlplatform.plan.transforms.buckets import BUCKET, bucket_of, each_bucket
-from mlplatform.plan.transforms.lowering import Context, column, named, require_columns, table
-from mlplatform.plan.transforms.timeline import (
+from mlplatform.plan.transforms.in_time.buckets import BUCKET, bucket_of, each_bucket
+from mlplatform.plan.transforms.in_time.timeline import (
     TIE,
     TIME,
     Timeline,
@@ -27,6 +26,7 @@ from mlplatform.plan.transforms.timeline import (
     ticks,
     whole,
 )
+from mlplatform.plan.transforms.lowering import Context, column, named, require_columns, table
 from mlplatform.spec.coerce import coerce
 from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.temporal import AsofJoinStep

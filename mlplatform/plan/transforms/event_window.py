@@ -8,10 +8,9 @@ from sqlglot import exp
 
 from mlplatform.errors import PlanError, raise_all, repr_name
 from mlplatform.plan.transforms.event_window_clips import Clips, clip_ctes, projected
-from mlplatform.plan.transforms.lowering import Context, Lowered, column, require_columns
-from mlplatform.plan.transforms.metrics import counted, input_counts, output_counts
-from mlplatform.plan.transforms.spans import Spans, spans
-from mlplatform.plan.transforms.timeline import (
+from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, output_counts
+from mlplatform.plan.transforms.in_time.spans import Spans, spans
+from mlplatform.plan.transforms.in_time.timeline import (
     Timeline,
     check_key,
     check_same_clock,
@@ -19,6 +18,7 @@ from mlplatform.plan.transforms.timeline import (
     duration_ticks,
     with_ctes,
 )
+from mlplatform.plan.transforms.lowering import Context, Lowered, column, require_columns
 from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.temporal import EventWindowStep
 from mlplatform.types import STRING

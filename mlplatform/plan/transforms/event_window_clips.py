@@ -11,11 +11,11 @@ from typing import Literal
 
 from sqlglot import exp
 
-from mlplatform.plan.transforms.ids import mined_id
+from mlplatform.plan.transforms.in_time.ids import mined_id
+from mlplatform.plan.transforms.in_time.spans import END, START, Spans
+from mlplatform.plan.transforms.in_time.timeline import fail_if, from_ticks, is_known, ticks, whole
+from mlplatform.plan.transforms.in_time.windows import Windows, keys
 from mlplatform.plan.transforms.lowering import column, named, table
-from mlplatform.plan.transforms.spans import END, START, Spans
-from mlplatform.plan.transforms.timeline import fail_if, from_ticks, is_known, ticks, whole
-from mlplatform.plan.transforms.windows import Windows, keys
 from mlplatform.types import BIGINT, DOUBLE, STRING, List, to_duckdb
 
 MOST_PIECES = 1_000_000

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from mlplatform.errors import PlanError
-from mlplatform.plan.transforms.buckets import (
+from mlplatform.plan.transforms.in_time.buckets import (
     BUCKET,
     FIRST,
     HIGH,
@@ -27,10 +27,8 @@ from mlplatform.plan.transforms.buckets import (
     split_rows,
     spread_rows,
 )
-from mlplatform.plan.transforms.interval_sides import OK, OPEN, Side, check_sides, checked_rows, open_end, side_rows
-from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, right_columns, table
-from mlplatform.plan.transforms.metrics import counted, input_counts, length_counts, output_counts
-from mlplatform.plan.transforms.timeline import (
+from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, length_counts, output_counts
+from mlplatform.plan.transforms.in_time.timeline import (
     check_same_keys,
     duration_ticks,
     is_known,
@@ -39,6 +37,8 @@ from mlplatform.plan.transforms.timeline import (
     whole,
     with_ctes,
 )
+from mlplatform.plan.transforms.interval_sides import OK, OPEN, Side, check_sides, checked_rows, open_end, side_rows
+from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, right_columns, table
 from mlplatform.spec.temporal import IntervalJoinStep
 from mlplatform.types import BIGINT, to_duckdb
 

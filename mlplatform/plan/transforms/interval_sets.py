@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from mlplatform.plan.transforms.in_time.spans import END, START
+from mlplatform.plan.transforms.in_time.timeline import whole
 from mlplatform.plan.transforms.lowering import column, named, table
-from mlplatform.plan.transforms.spans import END, START
-from mlplatform.plan.transforms.timeline import whole
 
 STATE = "_mlp_state"
 FALSE, TRUE, UNKNOWN = 0, 1, 2

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from mlplatform.errors import PlanError, listed, repr_name
-from mlplatform.plan.transforms.buckets import HIGH, LOW
-from mlplatform.plan.transforms.lowering import Context, column, named, require_columns, table
-from mlplatform.plan.transforms.timeline import (
+from mlplatform.plan.transforms.in_time.buckets import HIGH, LOW
+from mlplatform.plan.transforms.in_time.timeline import (
     Timeline,
     check_same_clock,
     check_time,
@@ -22,6 +21,7 @@ from mlplatform.plan.transforms.timeline import (
     timeline,
     whole,
 )
+from mlplatform.plan.transforms.lowering import Context, column, named, require_columns, table
 from mlplatform.spec.coerce import coerce
 from mlplatform.spec.located import Located
 from mlplatform.spec.temporal import IntervalJoinStep, Sides

@@ -13,12 +13,9 @@ from sqlglot import exp
 
 from mlplatform.errors import PlanError, PlatformError, assert_never, raise_all, repr_name
 from mlplatform.plan.transforms import interval_sets as sets
-from mlplatform.plan.transforms.interval_expr import Both, Count, Expression, Name, Not, Pair, parse_intervals
-from mlplatform.plan.transforms.interval_sets import FALSE, STATE, TRUE, UNKNOWN, Counted, Ctes, Sweep
-from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, table
-from mlplatform.plan.transforms.metrics import counted, input_counts, output_counts
-from mlplatform.plan.transforms.spans import END, START, Spans, spans
-from mlplatform.plan.transforms.timeline import (
+from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, output_counts
+from mlplatform.plan.transforms.in_time.spans import END, START, Spans, spans
+from mlplatform.plan.transforms.in_time.timeline import (
     Timeline,
     check_same_clock,
     check_same_keys,
@@ -27,6 +24,9 @@ from mlplatform.plan.transforms.timeline import (
     whole,
     with_ctes,
 )
+from mlplatform.plan.transforms.interval_expr import Both, Count, Expression, Name, Not, Pair, parse_intervals
+from mlplatform.plan.transforms.interval_sets import FALSE, STATE, TRUE, UNKNOWN, Counted, Ctes, Sweep
+from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, table
 from mlplatform.spec.durations import to_ticks
 from mlplatform.spec.located import Located
 from mlplatform.spec.temporal import IntervalInput, IntervalsStep

@@ -15,11 +15,10 @@ from sqlglot import exp
 from mlplatform.errors import PlanError, Span, raise_all, repr_name
 from mlplatform.plan.portable.typed import Probe
 from mlplatform.plan.sqltext import DIALECT
-from mlplatform.plan.transforms.conditions import Reader, floats_in
-from mlplatform.plan.transforms.ids import mined_id
-from mlplatform.plan.transforms.lowering import Context, Lowered, collision, column, named, table
-from mlplatform.plan.transforms.metrics import counted, input_counts, output_counts, tie_counts
-from mlplatform.plan.transforms.runs import (
+from mlplatform.plan.transforms.in_time.conditions import Reader, floats_in
+from mlplatform.plan.transforms.in_time.ids import mined_id
+from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, output_counts, tie_counts
+from mlplatform.plan.transforms.in_time.runs import (
     CLOSED_END,
     CLOSED_START,
     FALSE,
@@ -36,8 +35,8 @@ from mlplatform.plan.transforms.runs import (
     Runs,
     runs,
 )
-from mlplatform.plan.transforms.spans import END, START
-from mlplatform.plan.transforms.timeline import (
+from mlplatform.plan.transforms.in_time.spans import END, START
+from mlplatform.plan.transforms.in_time.timeline import (
     TIE,
     TIME,
     Timeline,
@@ -51,7 +50,8 @@ from mlplatform.plan.transforms.timeline import (
     whole,
     with_ctes,
 )
-from mlplatform.plan.transforms.windows import Windows, keys
+from mlplatform.plan.transforms.in_time.windows import Windows, keys
+from mlplatform.plan.transforms.lowering import Context, Lowered, collision, column, named, table
 from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.temporal import IslandsStep
 from mlplatform.types import BIGINT

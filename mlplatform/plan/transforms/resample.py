@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from mlplatform.errors import PlanError, raise_all, repr_name
-from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, table
-from mlplatform.plan.transforms.metrics import counted, input_counts, output_counts, tie_counts
-from mlplatform.plan.transforms.resample_clock import ANCHOR, Grid, anchors, clock_ctes
-from mlplatform.plan.transforms.resample_signals import Signal, Stage, found, neighbours, samples, signals, stages
-from mlplatform.plan.transforms.spans import spans
-from mlplatform.plan.transforms.timeline import (
+from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, output_counts, tie_counts
+from mlplatform.plan.transforms.in_time.spans import spans
+from mlplatform.plan.transforms.in_time.timeline import (
     TIE,
     TIME,
     Timeline,
@@ -32,6 +29,9 @@ from mlplatform.plan.transforms.timeline import (
     whole,
     with_ctes,
 )
+from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, table
+from mlplatform.plan.transforms.resample_clock import ANCHOR, Grid, anchors, clock_ctes
+from mlplatform.plan.transforms.resample_signals import Signal, Stage, found, neighbours, samples, signals, stages
 from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.temporal import ResampleStep
 from mlplatform.types import STRING, DataType, Schema, to_duckdb

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from mlplatform.plan.transforms.in_time.spans import END, START, Spans
+from mlplatform.plan.transforms.in_time.timeline import TIME, Timeline, fail_if, is_known, whole
 from mlplatform.plan.transforms.lowering import column, named, table
-from mlplatform.plan.transforms.spans import END, START, Spans
-from mlplatform.plan.transforms.timeline import TIME, Timeline, fail_if, is_known, whole
 from mlplatform.types import BIGINT
 
 MOST_TICKS = 100_000_000

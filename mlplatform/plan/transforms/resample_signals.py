@@ -12,8 +12,8 @@ from functools import reduce
 from sqlglot import exp
 
 from mlplatform.errors import PlanError, repr_name
+from mlplatform.plan.transforms.in_time.timeline import TIME, place, whole
 from mlplatform.plan.transforms.lowering import Context, column, require_columns
-from mlplatform.plan.transforms.timeline import TIME, place, whole
 from mlplatform.spec.located import Located
 from mlplatform.spec.temporal import ResampleStep
 from mlplatform.types import DOUBLE, FLOAT, INTEGERS, DataType, Decimal, Schema, to_duckdb

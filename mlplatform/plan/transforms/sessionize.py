@@ -10,11 +10,10 @@ from __future__ import annotations
 from sqlglot import exp
 
 from mlplatform.errors import raise_all, repr_name
-from mlplatform.plan.transforms.ids import mined_id
-from mlplatform.plan.transforms.lowering import Context, Lowered, collision, column, named, table
-from mlplatform.plan.transforms.metrics import counted, input_counts, output_counts, tie_counts
-from mlplatform.plan.transforms.spans import END, START
-from mlplatform.plan.transforms.timeline import (
+from mlplatform.plan.transforms.in_time.ids import mined_id
+from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, output_counts, tie_counts
+from mlplatform.plan.transforms.in_time.spans import END, START
+from mlplatform.plan.transforms.in_time.timeline import (
     TIME,
     Timeline,
     duration_ticks,
@@ -25,7 +24,8 @@ from mlplatform.plan.transforms.timeline import (
     whole,
     with_ctes,
 )
-from mlplatform.plan.transforms.windows import Windows, keys
+from mlplatform.plan.transforms.in_time.windows import Windows, keys
+from mlplatform.plan.transforms.lowering import Context, Lowered, collision, column, named, table
 from mlplatform.spec.located import Located
 from mlplatform.spec.temporal import SessionizeStep
 from mlplatform.types import BIGINT

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from mlplatform.plan.transforms.buckets import (
+from mlplatform.plan.transforms.in_time.buckets import (
     BUCKET,
     HIGH,
     LOW,
@@ -22,10 +22,9 @@ from mlplatform.plan.transforms.buckets import (
     right_filter,
     same_keys,
 )
-from mlplatform.plan.transforms.folds import Aggregate, aggregate_value, check_aggregates
-from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, table
-from mlplatform.plan.transforms.metrics import counted, input_counts, output_counts, tie_counts
-from mlplatform.plan.transforms.timeline import (
+from mlplatform.plan.transforms.in_time.folds import Aggregate, aggregate_value, check_aggregates
+from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, output_counts, tie_counts
+from mlplatform.plan.transforms.in_time.timeline import (
     TIE,
     TIME,
     Timeline,
@@ -42,6 +41,7 @@ from mlplatform.plan.transforms.timeline import (
     whole,
     with_ctes,
 )
+from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, table
 from mlplatform.spec.temporal import WindowJoinStep
 from mlplatform.types import BIGINT
 

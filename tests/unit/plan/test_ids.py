@@ -9,7 +9,7 @@ import pytest
 from sqlglot import exp
 
 from mlplatform.plan.sqltext import DIALECT
-from mlplatform.plan.transforms.ids import LENGTH, Part, mined_id
+from mlplatform.plan.transforms.in_time.ids import LENGTH, Part, mined_id
 from mlplatform.types import BIGINT, BINARY, BOOLEAN, DATE, INT, STRING, DataType, List, to_duckdb
 
 

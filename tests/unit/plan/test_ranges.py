@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from sqlglot import exp
 
-from mlplatform.plan.transforms.buckets import BUCKET
+from mlplatform.plan.transforms.in_time.buckets import BUCKET
 from tests.unit.plan.planning import plan_of
 
 SOURCES = {

@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from mlplatform.errors import repr_name
+from mlplatform.plan.transforms.in_time.timeline import (
+    check_key,
+    check_same_clock,
+    check_time,
+    fail_if,
+    is_known,
+    ticks,
+)
 from mlplatform.plan.transforms.lowering import Context, column, named, require_columns, table
-from mlplatform.plan.transforms.timeline import check_key, check_same_clock, check_time, fail_if, is_known, ticks
 from mlplatform.spec.located import Located
 from mlplatform.types import BIGINT, DataType, Schema
 

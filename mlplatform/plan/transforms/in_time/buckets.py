@@ -13,8 +13,8 @@ from sqlglot import exp
 
 from mlplatform.errors import PlanError, raise_all, repr_name
 from mlplatform.plan.sqltext import DIALECT, parse_expression
+from mlplatform.plan.transforms.in_time.timeline import whole
 from mlplatform.plan.transforms.lowering import Context, check_columns, column, named, table
-from mlplatform.plan.transforms.timeline import whole
 from mlplatform.spec.located import Located, span_of
 from mlplatform.types import Schema
 

@@ -12,8 +12,8 @@ from sqlglot import exp
 
 from mlplatform.errors import PlanError, did_you_mean, listed, raise_all, repr_name
 from mlplatform.plan.sqltext import DIALECT
+from mlplatform.plan.transforms.in_time.timeline import Timeline, total_order, whole
 from mlplatform.plan.transforms.lowering import column, require_columns
-from mlplatform.plan.transforms.timeline import Timeline, total_order, whole
 from mlplatform.spec.located import Located
 from mlplatform.spec.temporal import WindowJoinStep
 from mlplatform.types import BOOLEAN, DOUBLE, FLOAT, INTEGERS, DataType, Decimal, List, Map, Schema, Struct, to_duckdb

@@ -11,9 +11,9 @@ from mlplatform.errors import PlanError, raise_all, repr_name
 from mlplatform.plan.portable.kinds import NULL, REAL, is_number
 from mlplatform.plan.portable.typed import Probe
 from mlplatform.plan.sqltext import DIALECT, parse_expression
-from mlplatform.plan.transforms.canonical import is_nan
+from mlplatform.plan.transforms.in_time.canonical import is_nan
+from mlplatform.plan.transforms.in_time.timeline import whole
 from mlplatform.plan.transforms.lowering import Context, check_columns
-from mlplatform.plan.transforms.timeline import whole
 from mlplatform.spec.located import Located
 from mlplatform.types import BOOLEAN, FLOAT, DataType, Schema, quoted, to_duckdb
 

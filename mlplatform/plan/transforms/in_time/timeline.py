@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from mlplatform.errors import PlanError, Span, repr_name
-from mlplatform.plan.transforms.canonical import encoded, row_hash
+from mlplatform.plan.transforms.in_time.canonical import encoded, row_hash
 from mlplatform.plan.transforms.lowering import Context, column, named, require_columns, table
 from mlplatform.row_faults import CLOSING, opening
 from mlplatform.spec.durations import parse_duration, to_ticks

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from mlplatform.plan.transforms.in_time.spans import END, START
+from mlplatform.plan.transforms.in_time.timeline import TIME, whole
+from mlplatform.plan.transforms.in_time.windows import Windows, keys
 from mlplatform.plan.transforms.lowering import column, named, table
-from mlplatform.plan.transforms.spans import END, START
-from mlplatform.plan.transforms.timeline import TIME, whole
-from mlplatform.plan.transforms.windows import Windows, keys
 
 SAID, STATE, PEAK, PEAK_AT = "_mlp_said", "_mlp_state", "_mlp_peak", "_mlp_peak_at"
 SAMPLES, UNKNOWN, MIXED = "_mlp_samples", "_mlp_unknown", "_mlp_mixed"

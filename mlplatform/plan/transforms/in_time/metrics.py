@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
+from mlplatform.plan.transforms.in_time.timeline import Timeline, is_known, with_ctes
 from mlplatform.plan.transforms.lowering import column, named, table
-from mlplatform.plan.transforms.timeline import Timeline, is_known, with_ctes
 from mlplatform.types import FLOATS, Schema
 
 _DIGITS = 3

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from mlplatform.plan.transforms.canonical import encoded
+from mlplatform.plan.transforms.in_time.canonical import encoded
 from mlplatform.types import BIGINT, STRING, DataType
 
 LENGTH = 32
