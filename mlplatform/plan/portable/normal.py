@@ -26,6 +26,8 @@ def normal(tree: exp.Query, inputs: Mapping[str, Schema]) -> exp.Query:
         _flat(name): {column.name: _KNOWN for column in columns} for name, columns in inputs.items()
     }
     tree = tree.copy()
+    for shared in tree.find_all(exp.CTE):
+        shared.set("materialized", None)  # a hint, and DuckDB's own
     order_ties(tree)
     _flatten_names(tree, inputs)
     _count_from_one(tree)

@@ -17,6 +17,8 @@ from mlplatform.plan.transforms.in_time.buckets import BUCKET, bucket_of, right_
 from mlplatform.plan.transforms.in_time.canonical import row_hash
 from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, length_counts, output_counts, tie_counts
 from mlplatform.plan.transforms.in_time.timeline import (
+    ELIGIBLE,
+    REPEATED,
     TIME,
     Timeline,
     check_same_clock,
@@ -148,10 +150,10 @@ def _right_side(join: _Join, where: Sequence[exp.Expr]) -> Ctes:
     """CTEs that give `_mlp_right`: eligible rows with their time in ticks, one for each time of a key."""
     line = _tie_line(join)
     payload = [*join.right.schema.names, TIME, *line.by[len(join.right.by) :]]
-    single = tied(line, "_mlp_eligible", "_mlp_repeated", values=[column(name, "e") for name in payload], is_tied=False)
+    single = tied(line, ELIGIBLE, REPEATED, values=[column(name, "e") for name in payload], is_tied=False)
     return [
         *_eligible(join, where),
-        ("_mlp_repeated", repeated(line, "_mlp_eligible")),
+        (REPEATED, repeated(line, ELIGIBLE)),
         ("_mlp_right", exp.union(single, _winners(join, line, payload), distinct=False, copy=False)),
     ]
 
@@ -165,12 +167,12 @@ def _tie_line(join: _Join) -> Timeline:
 def _eligible(join: _Join, where: Sequence[exp.Expr]) -> Ctes:
     rows = eligible(join.right, where)
     if join.bucket is None or join.tolerance is None:
-        return [("_mlp_eligible", rows)]
+        return [(ELIGIBLE, rows)]
     # Without keys all rows would meet in one place: each goes to the buckets of time from where it can be seen.
     names = (*join.right.schema.names, TIME)
     return [
         ("_mlp_known", rows),
-        ("_mlp_eligible", _look(join, join.tolerance).spread("_mlp_known", names, join.bucket)),
+        (ELIGIBLE, _look(join, join.tolerance).spread("_mlp_known", names, join.bucket)),
     ]
 
 
@@ -185,7 +187,7 @@ def _winners(join: _Join, line: Timeline, payload: list[str]) -> exp.Select:
     seq = [column(join.right.seq, "e")] if join.right.seq is not None else []
     many = exp.Window(this=exp.Count(this=exp.Star()), partition_by=[*keys, *seq])
     values = [*(column(name, "e") for name in payload), exp.alias_(many, _MANY)]
-    counted = tied(line, "_mlp_eligible", "_mlp_repeated", values=values, is_tied=True)
+    counted = tied(line, ELIGIBLE, REPEATED, values=values, is_tied=True)
     is_tied = exp.GT(this=column(_MANY, "e"), expression=whole(1))
     hashed = exp.Case(ifs=[exp.If(this=is_tied, true=row_hash(join.right.schema, "e"))])
     best = [exp.Ordered(this=value, desc=is_last, nulls_first=not is_last) for value in (*seq, hashed)]

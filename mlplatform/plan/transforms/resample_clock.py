@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from mlplatform.plan.transforms.in_time.spans import END, START, Spans
-from mlplatform.plan.transforms.in_time.timeline import TIME, Timeline, fail_if, is_known, whole
+from mlplatform.plan.transforms.in_time.timeline import ELIGIBLE, TIME, Timeline, fail_if, is_known, whole
 from mlplatform.plan.transforms.lowering import column, named, table
 from mlplatform.types import BIGINT
 
@@ -66,7 +66,7 @@ def _data(line: Timeline, clock: Grid) -> list[tuple[str, exp.Query]]:
     first, last = (exp.func(name, column(TIME)) for name in ("min", "max"))
     anchor = first.copy() if clock.is_log_start else _zero()
     values = [named(first, START), named(last + 1, END), named(anchor, ANCHOR)]
-    tree = exp.select(*_keys(line), *values).from_(table("_mlp_eligible"))
+    tree = exp.select(*_keys(line), *values).from_(table(ELIGIBLE))
     return [("_mlp_stretches", tree.group_by(*_keys(line), copy=False))]
 
 

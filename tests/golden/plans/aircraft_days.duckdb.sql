@@ -291,7 +291,7 @@ WITH "bursts" AS (
     FROM "hourly" AS i
     SEMI JOIN "_mlp_mixed_keys" AS _mlp_d
       ON i."origin" = _mlp_d."origin"
-  ), _mlp_eligible AS (
+  ), _mlp_eligible AS NOT MATERIALIZED (
     SELECT
       "origin",
       "time_hour",
@@ -632,7 +632,7 @@ WITH "bursts" AS (
     visib
   FROM "weather"
 ), "bursts_in_weather" AS (
-  WITH _mlp_eligible AS (
+  WITH _mlp_eligible AS NOT MATERIALIZED (
     SELECT
       "origin",
       "time_hour",

@@ -67,7 +67,7 @@ WITH "hourly" AS (
     visib
   FROM "weather"
 ), "with_weather" AS (
-  WITH _mlp_eligible AS (
+  WITH _mlp_eligible AS NOT MATERIALIZED (
     SELECT
       "origin",
       "time_hour",

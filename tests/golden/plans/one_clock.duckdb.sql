@@ -98,7 +98,7 @@ SELECT
 FROM "with_qcom";
 
 -- output mined.one_clock
-WITH _mlp_eligible AS (
+WITH _mlp_eligible AS NOT MATERIALIZED (
   SELECT
     "log_id",
     "t_ns",

@@ -17,6 +17,7 @@ from mlplatform.spec.temporal import Sides
 from mlplatform.types import BIGINT, INTEGERS, TIMESTAMP, TIMESTAMP_NTZ, DataType, Scalar, Schema
 
 TIME, TIE = "_mlp_time", "_mlp_tie"
+ELIGIBLE, REPEATED = "_mlp_eligible", "_mlp_repeated"
 _KEY_TYPES = ("string", "boolean", "date", "binary", *(kind.name for kind in INTEGERS))
 _TICK_NS: dict[DataType, int] = {BIGINT: 1, TIMESTAMP: 1000, TIMESTAMP_NTZ: 1000}
 
@@ -239,12 +240,12 @@ def in_order(
     untied = [*kept, named(exp.cast(exp.null(), text), TIE)]
     hashed = [*(value.copy() for value in kept), named(row_hash(line.schema, "e"), TIE)]
     both = exp.union(
-        tied(line, "_mlp_eligible", "_mlp_repeated", values=untied, is_tied=False),
-        tied(line, "_mlp_eligible", "_mlp_repeated", values=hashed, is_tied=True),
+        tied(line, ELIGIBLE, REPEATED, values=untied, is_tied=False),
+        tied(line, ELIGIBLE, REPEATED, values=hashed, is_tied=True),
         distinct=False,
         copy=False,
     )
-    return [("_mlp_eligible", rows), ("_mlp_repeated", repeated(line, "_mlp_eligible")), ("_mlp_rows", both)]
+    return [(ELIGIBLE, rows), (REPEATED, repeated(line, ELIGIBLE)), ("_mlp_rows", both)]
 
 
 def total_order(line: Timeline, side: str | None = None, *, descending: bool = False) -> exp.Order:
@@ -258,7 +259,11 @@ def total_order(line: Timeline, side: str | None = None, *, descending: bool = F
 
 
 def with_ctes(tree: exp.Query, ctes: Sequence[tuple[str, exp.Query]]) -> exp.Query:
-    """A query over named queries, each of which may read those before it."""
+    """A query over named queries, each of which may read those before it.
+
+    Eligible rows are read several times, and to read them again costs less than to store them.
+    """
     for alias, body in ctes:
-        tree = tree.with_(alias, as_=body, copy=False)
+        is_read_again = alias == ELIGIBLE and body.find(exp.Explode, exp.Join) is None
+        tree = tree.with_(alias, as_=body, materialized=False if is_read_again else None, copy=False)
     return tree
