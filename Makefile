@@ -47,7 +47,7 @@ types: engines ## strict types
 	$(BIN)/mypy
 
 test: lint types ## everything that CI runs, one process a core
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 unit: setup ## fast tests
 	$(BIN)/python -m pytest tests/unit

@@ -18,7 +18,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What an older DuckDB does differently is expected to fail; an engine that cannot run here is left out."""
+    """What an older DuckDB does differently is expected to fail; an engine that cannot run here is left out.
+
+    Files with slow tests go first: at the end no process waits for the one that began the longest file last.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
     mark_gaps(items)
     has_engines = any("engine" in getattr(getattr(item, "callspec", None), "params", {}) for item in items)
     config.stash[LACKS] = lacking() if has_engines else {}

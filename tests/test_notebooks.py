@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 RECORDING = Path(os.environ.get("MLP_SHARED_DATA") or ROOT.parent / "shared" / "data") / "comma2k19"

@@ -20,6 +20,7 @@ from mlplatform.types import Schema, parse_type
 from mlplatform.workspace import Workspace
 from tests.conformance.spark_golden import Answer, in_our_words, read_answers, write_tables
 
+pytestmark = pytest.mark.slow
 SHARED = Path(os.environ.get("MLP_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 RESULTS = SHARED / "spark_sql_golden" / "results"
 REFERENCE, *OTHERS = ENGINES

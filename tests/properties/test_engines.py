@@ -21,6 +21,7 @@ from mlplatform.workspace import Plan
 from tests.properties.pipelines import Pipeline, Pipelines, examples, one_file, split_files
 from tests.properties.queries import FLAT, Step, steps, tables
 
+pytestmark = pytest.mark.slow
 REFERENCE, *OTHERS = ENGINES
 
 

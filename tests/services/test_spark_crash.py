@@ -30,6 +30,7 @@ from tests.services.runs_under_fire import (
 )
 
 # A suite that runs in the background ignores the signal, and so would its children.
+pytestmark = pytest.mark.slow
 CLI = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from mlplatform.cli import main; main()"
 OPTIONS = "engine: {default: spark, spark: {memory_limit: 700MB, threads: 1, spark.sql.shuffle.partitions: 1}}\n"
 

@@ -16,6 +16,7 @@ from mlplatform.types import to_arrow_schema
 from tests.services.runs import Runs
 from tests.services.spark_runs import spark_runs
 
+pytestmark = pytest.mark.slow
 NESTED = """
 SELECT 1::TINYINT AS a, 2::SMALLINT AS b, 3::INTEGER AS c, 4::BIGINT AS d, 1.5::FLOAT AS e, 'NaN'::DOUBLE AS f,
     'é"''' AS g, '\\x00\\xFF'::BLOB AS h, DATE '1500-02-28' AS i, TIMESTAMPTZ '1970-01-01 00:00:00.000001+00' AS j,

@@ -37,6 +37,9 @@ __all__ = [
 ]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> Runs:
     """A fresh workspace on Spark."""

@@ -56,7 +56,9 @@ def test_mined_pipeline(name: str, engine: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.syspath_prepend(PIPELINES)
     shutil.copy(PIPELINES / f"{name}.yaml", tmp_path)
     (tmp_path / "mlplatform.yaml").write_text("engine: {duckdb: {threads: 2}}\n")
-    if not importlib.import_module("mining").prepare(name, tmp_path):
+    mining = importlib.import_module("mining")
+    monkeypatch.setattr(mining, "FLEET", mining.Fleet(seed=7, drives=4, minutes=1))
+    if not mining.prepare(name, tmp_path):
         pytest.skip("its data are not at hand")
     found = Workspace(tmp_path, env=os.environ).verify(tmp_path / f"{name}.yaml", [FIRST, engine], sample=0)
     assert found.is_same, str(found)

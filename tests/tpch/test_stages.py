@@ -13,6 +13,7 @@ from mlplatform.run.compare import compare
 from mlplatform.workspace import Plan, Workspace
 from tests.unit.engines.beam_interpreter import Interpreter
 
+pytestmark = pytest.mark.slow
 SPEC = Path(__file__).with_name("tpch.yaml")
 QUERIES = tuple(f"q{number:02}" for number in range(1, 23))
 # What a single worker may be for: to put results together, not to run a query.

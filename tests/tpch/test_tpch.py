@@ -18,6 +18,7 @@ from mlplatform.run.compare import compare
 from mlplatform.types import Schema
 from mlplatform.workspace import Plan, Workspace
 
+pytestmark = pytest.mark.slow
 SPEC = Path(__file__).with_name("tpch.yaml")
 SHARED = Path(os.environ.get("MLP_SHARED_DATA") or Path(__file__).parents[3] / "shared" / "data")
 ANSWERS = SHARED / "tpch_answers" / "sf0.01"
