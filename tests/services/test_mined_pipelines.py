@@ -62,10 +62,12 @@ def test_timestamps_give_the_same_brakes(mining: ModuleType, workspace: Workspac
         "t_ns - lag(t_ns)": "1000 * epoch_us(ts) - 1000 * lag(epoch_us(ts))",
         "lead(t_ns) over (partition by log_id order by t_ns asc nulls first) - t_ns": "1000 * (lead(epoch_us(ts)) over "
         "(partition by log_id order by ts asc nulls first) - epoch_us(ts))",
-        "t_ns": "ts",
+        "start_ns: bigint, end_ns: bigint": "start_ts: timestamp, end_ts: timestamp",
+        "t_ns: bigint": "ts: timestamp",
+        " t_ns": " ts",
         "      kind: hard_brake": "      time: ts\n      kind: hard_brake",
     }.items():
-        assert name in text
+        assert name in text, name
         text = text.replace(name, instead)
     (tmp_path / "hard_brakes.yaml").write_text(text, encoding="utf-8")
     workspace.run(tmp_path / "hard_brakes.yaml")

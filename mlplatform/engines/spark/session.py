@@ -63,7 +63,8 @@ def _quiet() -> None:
     """PySpark logs each failed query with its Java stack trace on the screen, and Py4J each interrupt with Python's."""
     logging.getLogger("SQLQueryContextLogger").disabled = True
     logging.getLogger("DataFrameQueryContextLogger").disabled = True
-    logging.getLogger().addFilter(_is_not_of_py4j)  # which uses the root logger; adding twice is adding once
+    logging.getLogger("py4j").setLevel(logging.CRITICAL + 1)
+    logging.getLogger().addFilter(_is_not_of_py4j)  # which uses the root logger too; adding twice is adding once
 
 
 def _is_not_of_py4j(record: logging.LogRecord) -> bool:
