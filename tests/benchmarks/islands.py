@@ -9,7 +9,7 @@ from measure import BENCH, Side, in_turns, make, mlp, script
 from report import Section, Target
 from tpch import clear
 
-ROWS = 20_000_000
+ROWS = 40_000_000
 SLOWER = 1.2
 _STEPS = {
     "islands": "{from: rows, kind: brake, when: x <= -3.5, max_gap: 150ms, min_duration: 30ms, peak: -x}",

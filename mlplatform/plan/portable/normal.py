@@ -72,8 +72,8 @@ def _spell_out(tree: exp.Query) -> None:
     """List comprehensions as the functions that they are; a named window where it is used; slices as a function; and
     `lower(hex(…))`, which the parser makes one function of, as two.
     """
-    for each in list(tree.find_all(exp.LowerHex)):
-        each.replace(exp.Anonymous(this="lower", expressions=[exp.Hex(this=each.this.copy())]))
+    for merged in list(tree.find_all(exp.LowerHex)):
+        merged.replace(exp.Anonymous(this="lower", expressions=[exp.Hex(this=merged.this.copy())]))
     for each in list(tree.find_all(exp.Comprehension)):
         names = [each.expression.copy()]
         made = each.args["iterator"]
