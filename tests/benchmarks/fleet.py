@@ -13,7 +13,7 @@ from report import Listing, size_text
 from tpch import clear
 
 HOURS = (10, 100, 1000)
-MEMORY = "4GiB"
+MEMORY = "3GiB"
 
 
 def measure_brakes(hours: tuple[int, ...] = HOURS) -> Listing:
