@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from mlplatform.errors import raise_all
 from mlplatform.plan.transforms.asof_known import Ctes, Known, Look, best_known, known_filter, resolve
-from mlplatform.plan.transforms.in_time.buckets import BUCKET, bucket_of, right_filter
+from mlplatform.plan.transforms.in_time.buckets import BUCKET, bucket_of, match_name, right_filter
 from mlplatform.plan.transforms.in_time.canonical import row_hash
 from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, length_counts, output_counts, tie_counts
 from mlplatform.plan.transforms.in_time.timeline import (
@@ -119,7 +119,7 @@ def _resolve(step: AsofJoinStep, context: Context) -> _Join:
     kept = right_columns(
         step.columns, step.prefix, right=right.schema, default=default, step=context.step, of=step.right
     )
-    name = str(step.name or step.right).rsplit(".", 1)[-1]
+    name = match_name(step.name, step.right)
     join = _Join(step, left, right, pairs, tolerance, tuple(kept), name, resolve(step, left, right, context))
     _check_names(join, context.step)
     return join
