@@ -73,5 +73,12 @@ CODES: dict[str, str] = {
     "E_EXTRA_MISSING": "a library that the command needs is not installed",
     "E_CATALOG": "the catalog cannot be opened or is of another release",
     "E_RUN_MISSING": "there is no such run",
+    # serving
+    "E_PACK_MISSING": "a table has no such pack",
+    "E_PACK_KEY": "keys are too long for a pack",
+    "E_PACK_LIMIT": "a pack is larger or smaller than its options allow",
+    "E_PACK_CHECK": "a pack is not what its table holds",
+    "E_PACK_CORRUPT": "a pack's files are damaged, short or foreign",
+    "E_LOAD": "a load could not be sent to a server",
     "E_INTERNAL": "a bug of ours",
 }
