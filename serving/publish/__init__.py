@@ -1,0 +1,1 @@
+"""Publishing packs: the store, announcing and rolling back, and a host's own copies."""
