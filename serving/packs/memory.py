@@ -46,7 +46,8 @@ class FakePack:
         self.key = codec_of(self.schema, options.key)
         keys = self.key.encode_columns(rows)
         order = sorted(range(len(keys)), key=keys.__getitem__)
-        self._table: pa.Table = rows.take(order)
+        self._table: pa.Table = rows
+        self._table = self._take(order)
         self._positions = {keys[number]: position for position, number in enumerate(order)}
         self._rows = dict(zip(self._positions, encode_rows(self._table, options.row_format), strict=True))
         self._indexes = {index.name: codec_of(self.schema, index.columns) for index in options.indexes}
@@ -74,7 +75,7 @@ class FakePack:
     def row_arrow(self, keys: Sequence[bytes]) -> tuple[pa.Table, list[int]]:
         """See `pack.PackReader`."""
         asked = [number for number, key in enumerate(keys) if key in self._positions]
-        return self._table.take([self._positions[keys[number]] for number in asked]), asked
+        return self._take([self._positions[keys[number]] for number in asked]), asked
 
     def index_chunks(self, name: str, key: bytes) -> Iterator[bytes]:
         """See `pack.PackReader`."""
@@ -102,6 +103,11 @@ class FakePack:
     def close(self) -> None:
         """See `pack.PackReader`."""
         self.is_closed = True
+
+    def _take(self, positions: Sequence[int]) -> pa.Table:
+        import pyarrow as pa
+
+        return self._table.take(pa.array(positions, pa.int64()))
 
     def _grouped(self, columns: Sequence[str], order_by: Sequence[str]) -> dict[bytes, pa.Table]:
         import pyarrow.compute as pc
