@@ -216,11 +216,14 @@ class Client:
 
     def index(
         self, table: str, name: str, key: Key, *, columns: Sequence[str] | None = None, version: int | None = None,
-        limit: int | None = None, cursor: str | None = None, deadline: float | None = None,
-    ) -> Answer[list[Row]]:  # fmt: skip
+        limit: int | None = None, cursor: str | None = None, format: Literal["arrow", "list"] = "arrow",
+        deadline: float | None = None,
+    ) -> Answer[Any]:  # fmt: skip  # Any: an Arrow table or a list of rows
         """Rows of an index's key in its order; `next_cursor` says where they go on."""
-        asked = self._version(table, version)
-        call = requests.index(table, name, key, columns=columns, version=asked, limit=limit, cursor=cursor)
+        options = {"columns": columns, "version": self._version(table, version), "limit": limit, "cursor": cursor}
+        if cursor is not None and version is None:
+            options["version"] = None  # a cursor knows its version
+        call = requests.index(table, name, key, ARROW if format == "arrow" else JSON, options)
         return self._run(call, deadline)
 
     def filter(

@@ -56,10 +56,9 @@ def rows_arrow(
     table: str, keys: Sequence[Key], *, columns: Sequence[str] | None, version: int | None, missing: Missing
 ) -> Call[pa.Table]:
     """As `rows`, as one Arrow table with the columns' own types."""
-    import pyarrow as pa
 
     replies = yield from _batches(table, keys, ARROW, version, {"columns": columns, "missing": missing})
-    return answer_of(replies[0], pa.concat_tables([_arrow(reply) for reply in replies]))
+    return answer_of(replies[0], _concatenated([_arrow(reply) for reply in replies]))
 
 
 def _batches(
@@ -114,15 +113,14 @@ def split(keys: Sequence[Key]) -> list[list[Any]]:  # Any: JSON
     return made
 
 
-def index(
-    table: str, name: str, key: Key, *, columns: Sequence[str] | None, version: int | None, limit: int | None,
-    cursor: str | None,
-) -> Call[list[Row]]:  # fmt: skip
-    """One page of an index's rows."""
-    options = _query(
-        columns=",".join(columns) if columns is not None else None, version=version, limit=limit, cursor=cursor
-    )
-    reply = yield Request("GET", f"/v1/tables/{quote(table)}/by/{quote(name)}/{segment(key)}{options}", JSON)
+def index(table: str, name: str, key: Key, accept: str, options: Mapping[str, Any]) -> Call[Any]:
+    """One page of an index's rows, as a list or an Arrow table."""  # Any: JSON
+    columns = options.get("columns")
+    given = _query(**{**options, "columns": ",".join(columns) if columns is not None else None})
+    reply = yield Request("GET", f"/v1/tables/{quote(table)}/by/{quote(name)}/{segment(key)}{given}", accept)
+    if accept == ARROW:
+        cursor = reply.headers.get("x-next-cursor")
+        return answer_of(reply, _arrow(reply), next_cursor=cursor, truncated=cursor is not None)
     return _list(reply)
 
 
@@ -210,3 +208,10 @@ def _arrow(reply: Reply) -> pa.Table:
         return pa.ipc.open_stream(reply.body).read_all()
     except (pa.ArrowInvalid, OSError) as error:
         raise BadAnswer("bad_answer", "the answer is no Arrow stream", status=reply.status) from error
+
+
+def _concatenated(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of one version, of which only some may be null where rows are missing."""
+    import pyarrow as pa
+
+    return pa.concat_tables(tables, promote_options="default")

@@ -167,7 +167,7 @@ def test_arrow_keeps_types(kind: Any) -> None:
 def test_index_pages(kind: Any) -> None:
     body = {"rows": [{"a": 1}], "next_cursor": "c2", "truncated": True}
     with opened(kind, lambda at, request: answer(body)) as (client, server):
-        found = client.index("t", "by_drive", "d 1", limit=1, cursor="c1")
+        found = client.index("t", "by_drive", "d 1", limit=1, cursor="c1", format="list")
     assert (found.value, found.next_cursor, found.truncated) == ([{"a": 1}], "c2", True)
     assert server.received[0].path == "/v1/tables/t/by/by_drive/d%201?limit=1&cursor=c1"
 
