@@ -200,3 +200,57 @@ search_text = Table(
     Column("field", Text, primary_key=True),  # name | description | owner | tag | column | comment
     Column("text", Text, nullable=False),
 )
+
+# --- serving: what was published; the pack store holds the packs themselves and says which one is current -------------
+
+pack = Table(
+    "pack",
+    metadata,
+    Column("dataset", Text, primary_key=True),
+    Column("pack_id", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),  # ready | failed
+    Column("rows", BigInteger),
+    Column("bytes", BigInteger),
+    Column("seconds", Float),
+    Column("at_us", BigInteger, nullable=False),
+    Column("error", Text),
+    Index(None, "dataset", "version"),
+)
+
+pack_announcement = Table(
+    "pack_announcement",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("dataset", Text, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("pack_id", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("kind", Text, nullable=False),  # publish | rollback | release
+    Column("held", Boolean, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index(None, "dataset", "sequence"),
+)
+
+pack_pin = Table(
+    "pack_pin",
+    metadata,
+    Column("dataset", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("pack_id", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("pinned_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger),
+)
+
+serving_audit = Table(
+    "serving_audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("details", JSON, nullable=False),
+    Index(None, "object", "at_us"),
+)

@@ -23,8 +23,9 @@ from mlplatform.scan import Stream
 from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.model import OPERATORS, Operator, OutputSpec, PythonStep, SourceSpec, Spec, SqlStep
 from mlplatform.spec.params import Values
+from mlplatform.spec.serve import served_columns, served_keys
 from mlplatform.spec.shapes import names_in
-from mlplatform.types import Column, Schema, missing_column, parse_type
+from mlplatform.types import FLOATS, Column, List, Map, Schema, Struct, missing_column, parse_type
 
 Resolve = Callable[[Located, SourceSpec], Stream]
 
@@ -147,6 +148,7 @@ class _Builder:
             for column in output.partition_by
             if column in schema and not _can_partition(schema[column])
         ]  # fmt: skip
+        errors += _wrong_look_ups(output, schema)
         if output.partition_by and len(set(output.partition_by)) == len(schema):
             errors.append(
                 PlanError(
@@ -229,7 +231,20 @@ def _named_columns(output: OutputSpec) -> list[tuple[str, tuple[Located, ...]]]:
         ("sequence_by", sequence),
         ("partition_by", output.partition_by),
         ("columns", tuple(output.columns or ())),
+        *served_columns(output),
     ]
+
+
+def _wrong_look_ups(output: OutputSpec, schema: Schema) -> list[PlanError]:
+    """An error for each column of a float or nested type that a look-up would go by."""
+    hint = "serve by whole numbers, decimals, texts, binaries, booleans, dates or times"
+    found = [(column, schema[column].type) for column in served_keys(output) if column in schema]
+    return [
+        PlanError("E_KEY_TYPE", f"column {repr_name(column)} is {kind}: no look-up can go by it",
+                  at=span_of(column) or output.name.at, hint=hint)
+        for column, kind in found
+        if kind in FLOATS or isinstance(kind, List | Map | Struct)
+    ]  # fmt: skip
 
 
 def _can_partition(column: Column) -> bool:

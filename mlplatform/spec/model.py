@@ -13,6 +13,7 @@ from typing import Any, Literal
 from mlplatform.errors import Span
 from mlplatform.spec.entry import entry
 from mlplatform.spec.located import Located
+from mlplatform.spec.serve import ServeSpec
 from mlplatform.spec.temporal import TEMPORAL, TemporalStep
 
 Rows = tuple[dict[str, Any], ...]  # Any: YAML values; typed once the columns are known
@@ -168,7 +169,7 @@ class OutputSpec:
     owner: Located | None = entry(None, doc="who answers for the dataset; default the pipeline's owner")
     tags: tuple[Located, ...] = entry((), doc="words to find the dataset by")
     expectations: tuple[Any, ...] | None = entry(None, doc="what the rows must satisfy", pending=True)
-    serve: dict[Located, Any] | None = entry(None, doc="publish for look-ups", pending=True)
+    serve: ServeSpec | None = entry(None, doc="publish for look-ups")
     maintain: dict[Located, Any] | None = entry(None, doc="compaction and retention", pending=True)
     cdc: dict[Located, Any] | None = entry(None, doc="change data options", pending=True)
     max_quarantined: Any = entry(None, doc="most rows set aside before the run stops", pending=True)

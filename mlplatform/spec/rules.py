@@ -10,6 +10,7 @@ from mlplatform.errors import PlatformError, Span, SpecError, did_you_mean, repr
 from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.model import DedupeStep, JoinStep, OutputSpec, QueryStep, UnionStep
 from mlplatform.spec.placeholders import placeholders
+from mlplatform.spec.serve import check_serve
 
 FileFormat = Literal["parquet", "csv", "json"]
 
@@ -62,6 +63,7 @@ def check_output(output: OutputSpec) -> Iterator[PlatformError]:
 
     Call it again after `Values.fill`, which puts the mode in.
     """
+    yield from check_serve(output, is_file=is_path(output.name))
     if placeholders(output.mode):
         return
     if is_path(output.name):
