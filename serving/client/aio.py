@@ -60,27 +60,30 @@ class Sender:
             await asyncio.gather(*racing, return_exceptions=True)
 
     async def _one(self, request: Request, endpoint: int, timeout_s: float) -> Reply | Failed:
-        has_begun = False
         built = self._http.build_request(
             request.method,
             self._endpoints[endpoint] + request.path,
             content=request.body,
             headers=sent_headers(request, timeout_s),
         )
+        began: list[httpx.Response] = []
         try:
-            response = await asyncio.wait_for(self._http.send(built, stream=True), timeout_s)
-            has_begun = True
-            if request.is_streamed and response.status_code < 400:
-                return Reply(response.status_code, response.headers, b"", response)
-            try:
-                body = await asyncio.wait_for(response.aread(), timeout_s)
-            finally:
-                await response.aclose()
-            return Reply(response.status_code, response.headers, body)
+            return await asyncio.wait_for(self._exchanged(built, request, began), timeout_s)
         except asyncio.TimeoutError:
             return Failed("timeout", "no answer within the deadline")
         except httpx.HTTPError as error:
-            return failed(error, has_begun=has_begun)
+            return failed(error, has_begun=bool(began))
+
+    async def _exchanged(self, built: httpx.Request, request: Request, began: list[httpx.Response]) -> Reply:
+        response = await self._http.send(built, stream=True)
+        began.append(response)
+        if request.is_streamed and response.status_code < 400:
+            return Reply(response.status_code, response.headers, b"", response)
+        try:
+            body = await response.aread()
+        finally:
+            await response.aclose()
+        return Reply(response.status_code, response.headers, body)
 
     async def close(self) -> None:
         """Close all connections."""

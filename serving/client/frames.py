@@ -51,9 +51,8 @@ def _index(keys: Sequence[Key]) -> pd.Index:
     import pandas as pd
 
     every = [parts(key) for key in keys]
-    if all(len(key) == 1 for key in every):
-        return pd.Index([key[0] for key in every])
-    made: pd.Index = pd.MultiIndex.from_tuples(every)
+    is_plain = all(len(key) == 1 for key in every)
+    made: pd.Index = pd.Index([key[0] for key in every]) if is_plain else pd.MultiIndex.from_tuples(every)
     return made
 
 
