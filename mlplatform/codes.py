@@ -74,11 +74,16 @@ CODES: dict[str, str] = {
     "E_CATALOG": "the catalog cannot be opened or is of another release",
     "E_RUN_MISSING": "there is no such run",
     # serving
+    "E_PUBLISH": "an output was committed but could not be published",
     "E_PACK_MISSING": "a table has no such pack",
     "E_PACK_KEY": "keys are too long for a pack",
     "E_PACK_LIMIT": "a pack is larger or smaller than its options allow",
     "E_PACK_CHECK": "a pack is not what its table holds",
     "E_PACK_CORRUPT": "a pack's files are damaged, short or foreign",
+    "E_TENANT": "a tenant, grant or token is unknown or malformed",
+    "E_SERVE_EXPOSED": "a server would let other machines read without a token or without encryption",
+    "E_SERVE_RUNNING": "a server works in this folder already",
+    "E_SERVE_PORT": "a server's port cannot be used",
     "E_LOAD": "a load could not be sent to a server",
     "E_INTERNAL": "a bug of ours",
 }

@@ -254,3 +254,22 @@ serving_audit = Table(
     Column("details", JSON, nullable=False),
     Index(None, "object", "at_us"),
 )
+
+serving_tenant = Table(
+    "serving_tenant",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("terms", JSON, nullable=False),  # grants, rates, limits; no token
+    Column("changed_us", BigInteger, nullable=False),
+)
+
+serving_token = Table(
+    "serving_token",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant_id", Text, ForeignKey("serving_tenant.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("sha256", Text, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger),
+    Column("used_us", BigInteger),
+)

@@ -20,6 +20,7 @@ _COMMANDS: dict[str, str] = {
     "catalog": "mlplatform.cli.catalog:catalog_group",
     "lineage": "mlplatform.cli.catalog:lineage_command",
     "runs": "mlplatform.cli.catalog:runs_command",
+    "serve": "mlplatform.cli.serve:serve_group",
     "fleet": "mlplatform.cli.fleet:fleet_group",
     "schema": "mlplatform.cli.start:schema_command",
     "doctor": "mlplatform.cli.doctor:doctor_command",

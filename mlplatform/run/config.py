@@ -20,7 +20,8 @@ class Config:
     """Where a workspace keeps its data, and what its engine may use.
 
     `root` is the folder that paths start from; `exports` is where exported files go instead of the spec's folder.
-    `options` are those of the distributed engines, by engine.
+    `options` are those of the distributed engines, by engine; `serving` is what the file says of the server, unread.
+    `is_published` is false where runs are trials, whose outputs nobody serves.
     """
 
     root: Path
@@ -34,6 +35,8 @@ class Config:
     environment: str | None = None
     exports: Path | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # Any: YAML
+    serving: Mapping[str, Any] = field(default_factory=dict)  # Any: YAML
+    is_published: bool = True
 
 
 def find_root(start: Path) -> Path | None:
@@ -108,6 +111,7 @@ def _config(root: Path, document: Mapping[str, Any], environment: str | None) ->
         temp_folder=root / str(temp) if temp else None,
         environment=environment,
         options={name: dict(engine[name]) for name in ("spark", "beam") if engine.get(name)},
+        serving=dict(document.get("serving") or {}),
     )
 
 

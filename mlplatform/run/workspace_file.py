@@ -19,7 +19,7 @@ _ENGINE: dict[str, Any] = {  # Any here and below: a Shape
     "spark": "options",
     "beam": "options",
 }
-_PLACES: dict[str, Any] = {"warehouse": "value", "catalog": "value", "engine": _ENGINE}
+_PLACES: dict[str, Any] = {"warehouse": "value", "catalog": "value", "engine": _ENGINE, "serving": "options"}
 _FILE: dict[str, Any] = {**_PLACES, "environment": "value", "environments": {"*": _PLACES}}
 
 

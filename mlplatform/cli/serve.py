@@ -1,0 +1,30 @@
+"""`mlp serve`: its commands by name, each loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+_COMMANDS: dict[str, str] = {
+    "start": "mlplatform.cli.serve_host:start_command",
+    "tenants": "mlplatform.cli.serve_host:tenants_group",
+    "tokens": "mlplatform.cli.serve_host:tokens_group",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's)
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.command("serve", cls=_Commands)
+def serve_group() -> None:
+    """Publish versions of tables as packs, and serve them."""

@@ -1,0 +1,1 @@
+"""Who may be served now, and in which order."""

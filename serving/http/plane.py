@@ -1,0 +1,243 @@
+"""What all connections of a data worker share, and the loop that serves what they asked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
+
+from serving.admission.lanes import FastLane
+from serving.http.errors import ApiError
+from serving.http.requests import Target
+from serving.http.responses import Format, accepted
+from serving.http.served import Served, Table
+from serving.server.meters import RouteMeter
+from serving.tenants.directory import Access, Caller, Directory
+
+if TYPE_CHECKING:
+    from serving.http.protocol import Connection
+    from serving.packs.pack import PackReader
+
+MOST_A_TURN = 64
+# The fast lane refuses on arrival what would wait longer than this; interactive requests are then answered in time.
+MOST_WAIT_S = 0.020
+_BATCH_PART = 0.25
+_MEMO_SIZE = 256
+_MAX_ID = 128
+
+
+class Request:
+    """One request from its headers on."""
+
+    __slots__ = ("access", "body", "caller", "close", "connection", "deadline_s", "error", "headers", "is_admitted",
+                 "is_batch", "is_open", "keeps", "meter", "method", "queued_s", "received_s", "request_id", "served_s",
+                 "table", "target", "url")  # fmt: skip
+
+    target: Target
+    access: Access
+    caller: Caller
+    table: Table
+
+    def __init__(self, connection: Connection, headers: dict[bytes, bytes], received_s: float) -> None:
+        # `target`, `caller`, `table` and `access` are set by admission, where the route has them.
+        self.connection = connection
+        self.headers = headers
+        self.received_s = self.queued_s = self.deadline_s = self.served_s = received_s
+        self.is_batch = self.is_admitted = False
+        self.keeps = self.is_open = True
+        self.body = self.close = self.url = b""
+        self.method = b"GET"
+        given = headers.get(b"x-request-id", b"")
+        self.request_id = given if len(given) <= _MAX_ID else b""
+        self.error: ApiError | None = None
+        self.meter: RouteMeter | None = None
+
+
+class SlowRoutes(Protocol):
+    """Serves what leaves this process: filter, query, scan."""
+
+    async def __call__(self, request: Request) -> None:
+        """Answer through the request's connection; raises ApiError."""
+
+
+class Events(Protocol):
+    """Where a worker tells what happened."""
+
+    def __call__(self, event: str, /, **facts: object) -> None:
+        """Log one event."""
+
+
+def no_events(event: str, /, **facts: object) -> None:
+    """Tell nobody."""
+
+
+class Plane:
+    """The data worker's state. Everything in it belongs to one event loop; nothing is locked."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        events: Events = no_events,
+        behind_proxy: bool = False,
+    ) -> None:
+        self.directory = directory
+        self.clock = clock
+        self.events = events
+        self.behind_proxy = behind_proxy
+        self.tables: dict[bytes, Table] = {}
+        self.lane: FastLane[Request] = FastLane(clock())
+        self.connections: set[Connection] = set()
+        self.slow: SlowRoutes | None = None
+        self.is_draining = False
+        self.is_ready = False  # packs were looked for
+        self.is_healthy = True  # the host's processes stay alive
+        self.max_connections = 10_000
+        self.shed: dict[tuple[str, bool], int] = {}
+        self.refusals: dict[tuple[object, ...], bytes] = {}
+        # Requests without a table of their own: health, lists, queries, what never became a request.
+        self.meters: dict[str, RouteMeter] = {}
+        self.lane_most = 1000
+        self.service_s = 50e-6
+        self.call_soon: Callable[[Callable[[], None]], object] | None = None
+        self.serve: Callable[[Request], None] = _nothing
+        self._is_scheduled = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._formats: dict[bytes, tuple[Format, ...]] = {b"": ("json",)}
+        self._id_prefix = os.urandom(6).hex().encode()
+        self._id_count = 0
+
+    def admit_connection(self, connection: Connection) -> None:
+        """Count a new connection; beyond the limit it is told so and closed."""
+        if len(self.connections) >= self.max_connections or self.is_draining:
+            self.count_shed("connections", False)
+            connection.turn_away()
+            return
+        self.connections.add(connection)
+
+    # --- packs -------------------------------------------------------------------------------------
+
+    def install(self, pack: PackReader) -> None:
+        """Make a pack its table's current one; the one before stays for those who name its version."""
+        name = pack.table.encode()
+        table = self.tables.get(name)
+        if table is None:
+            self.tables[name] = Table(pack.table, Served(pack))
+        else:
+            known = table.older.get(pack.pack_id.encode())
+            table.swap(known if known is not None else Served(pack), self.clock())
+
+    def remove(self, table: str) -> None:
+        """Serve a table no longer."""
+        found = self.tables.pop(table.encode(), None)
+        for served in found.every() if found is not None else ():
+            served.pack.close()
+
+    def retire(self, now_s: float) -> int:
+        """Close packs that are over; how many."""
+        closed = 0
+        for table in self.tables.values():
+            for served in table.older.values():
+                served.grow_old(int(now_s - (served.retired_s or now_s)))
+            for served in table.retire(now_s):
+                served.pack.close()
+                closed += 1
+        return closed
+
+    # --- the fast lane -----------------------------------------------------------------------------
+
+    def queue(self, request: Request) -> None:
+        """Let a request wait for its turn in this or the next turn of the loop. Raises: ApiError overloaded."""
+        if not self.lane.push(request):
+            raise self.overloaded("queue", request.is_batch)
+        if not self._is_scheduled and self.call_soon is not None:
+            self._is_scheduled = True
+            self.call_soon(self.drain)
+
+    def drain(self) -> None:
+        """Serve up to 64 waiting requests, then let the loop read again."""
+        lane = self.lane
+        started_s = now_s = self.clock()
+        for late in lane.expired(now_s):
+            self._refuse_late(late, now_s)
+        done = 0
+        while done < MOST_A_TURN:
+            request = lane.take(now_s)
+            if request is None:
+                break
+            done += 1
+            request.served_s = now_s
+            self.serve(request)
+            now_s = self.clock()
+        if done:
+            self.service_s += 0.05 * ((now_s - started_s) / done - self.service_s)
+        if len(lane) and self.call_soon is not None:
+            self.call_soon(self.drain)
+        else:
+            self._is_scheduled = False
+            lane.delay.idle(now_s)
+
+    def is_full(self, is_batch: bool) -> bool:
+        """Whether a request that comes now would wait too long."""
+        waiting = len(self.lane)
+        return waiting > (self.lane_most * _BATCH_PART if is_batch else self.lane_most)
+
+    def tick(self) -> None:
+        """Every 10 ms: how many requests may wait, by what one took lately."""
+        self.lane_most = max(16, min(10_000, int(MOST_WAIT_S / max(self.service_s, 1e-6))))
+
+    def overloaded(self, reason: str, is_batch: bool, wait_ms: int = 100) -> ApiError:
+        """The refusal of a request that cannot be served in time; it is counted."""
+        self.count_shed(reason, is_batch)
+        return ApiError("overloaded", "the server has more to do than it can", retry_after_ms=wait_ms)
+
+    def count_shed(self, reason: str, is_batch: bool) -> None:
+        """Count one refusal by its reason."""
+        key = (reason, is_batch)
+        self.shed[key] = self.shed.get(key, 0) + 1
+
+    def _refuse_late(self, request: Request, now_s: float) -> None:
+        if request.deadline_s <= now_s:
+            self.count_shed("deadline", request.is_batch)
+            error = ApiError("deadline_exceeded", "the deadline passed while the request waited")
+        else:
+            error = self.overloaded("delay", request.is_batch)
+        request.connection.fail(request, error)
+
+    # --- the slow lane -----------------------------------------------------------------------------
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:  # Any: what coroutines exchange with their loop
+        """Run a slow answer; the plane keeps hold of it until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- small things ------------------------------------------------------------------------------
+
+    def formats(self, accept: bytes) -> tuple[Format, ...]:
+        """Formats that an `accept` header allows, best first."""
+        found = self._formats.get(accept)
+        if found is None:
+            if len(self._formats) >= _MEMO_SIZE:
+                self._formats = {b"": ("json",)}
+            found = self._formats[accept] = accepted(accept)
+        return found
+
+    def meter(self, route: str) -> RouteMeter:
+        """The counts of a route that belongs to no table."""
+        found = self.meters.get(route)
+        if found is None:
+            found = self.meters[route] = RouteMeter("", route)
+        return found
+
+    def new_id(self) -> bytes:
+        """A request id that no other worker gives."""
+        self._id_count += 1
+        return b"%b-%x" % (self._id_prefix, self._id_count)
+
+
+def _nothing(request: Request) -> None:
+    """Before the routes are set."""

@@ -1,0 +1,1 @@
+"""Processes: the supervisor, its data workers and the control plane."""

@@ -1,0 +1,196 @@
+"""A data worker: one process, one event loop, one share of the port."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import ssl
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import uvloop
+
+from mlplatform.errors import PlatformError
+from serving.admission.shares import FILE_NAME as SHARES_NAME
+from serving.admission.shares import AloneShares, Shares
+from serving.http.plane import Plane
+from serving.http.protocol import Connection
+from serving.http.routes import serve_with
+from serving.publish.fetch import LocalPacks
+from serving.server.config import ServeConfig, read_config
+from serving.server.logs import JsonLog
+from serving.server.sockets import listen
+from serving.server.state import read_state
+from serving.server.watch import PackWatch
+from serving.tenants.directory import Directory
+from serving.tenants.snapshot import read_snapshot
+
+LAG_TICK_S = 0.010
+SLOW_TICK_S = 0.100
+SECOND_S = 1.0
+TENANTS_S = 5.0
+BACKLOG = 1024
+
+
+@dataclass(slots=True)
+class Worker:
+    """What the worker's timers work on."""
+
+    config: ServeConfig
+    index: int
+    plane: Plane
+    watch: PackWatch
+    shares: Shares | AloneShares
+    log: JsonLog
+    server: asyncio.Server | None = None
+    snapshot_mark: tuple[int, int] | None = None
+    loop_lag_s: float = 0.0
+
+
+def main(data_dir: Path, index: int, port: int) -> None:
+    """Run until SIGTERM; returns once the requests at work are answered."""
+    config = read_config(data_dir)
+    log = JsonLog(f"data-{index}")
+    uvloop.run(_serve(config, index, port, log))
+
+
+async def _serve(config: ServeConfig, index: int, port: int, log: JsonLog) -> None:
+    loop = asyncio.get_running_loop()
+    worker = _worker(config, index, log)
+    plane = worker.plane
+    plane.call_soon = loop.call_soon
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal's; the supervisor decides
+    loop.add_signal_handler(signal.SIGHUP, partial(_reload, worker))
+    load_tenants(worker)
+    worker.watch.look()
+    listener = listen(config.host, port)
+    worker.server = await loop.create_server(
+        lambda: Connection(plane), sock=listener, backlog=BACKLOG, ssl=_tls(config)
+    )
+    # What is alive now stays; collections then look at requests only.
+    gc.collect()
+    gc.freeze()
+    log("started", pid=os.getpid(), port=listener.getsockname()[1], tables=len(plane.tables))
+    tasks = [loop.create_task(timer) for timer in (_every_10_ms(worker), _every_100_ms(worker), _every_second(worker))]
+    parent = os.getppid()
+    waiting = loop.create_task(stopped.wait())
+    while not waiting.done():
+        await asyncio.wait([waiting, *tasks], timeout=SECOND_S, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            if task.done():
+                task.result()
+        if os.getppid() != parent:
+            log("supervisor_gone")
+            break
+    await _drain(worker)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    log("stopped")
+
+
+def _worker(config: ServeConfig, index: int, log: JsonLog) -> Worker:
+    directory = Directory()
+    plane = Plane(directory, events=log, behind_proxy=config.behind_proxy)
+    plane.max_connections = config.max_connections
+    plane.serve = serve_with(plane)
+    shares: Shares | AloneShares = AloneShares()
+    if config.workers > 1:
+        shares = Shares(config.data_dir / SHARES_NAME, index, config.workers)
+    return Worker(config, index, plane, PackWatch(LocalPacks(config.data_dir), plane, log), shares, log)
+
+
+def load_tenants(worker: Worker) -> None:
+    """Take over the snapshot where it changed; one that cannot be read leaves what is known."""
+    path = worker.config.data_dir / "tenants.json"
+    directory = worker.plane.directory
+    try:
+        found = path.stat()
+        mark = (found.st_mtime_ns, found.st_ino)
+    except FileNotFoundError:
+        mark = (0, 0)
+    try:
+        if mark != worker.snapshot_mark:
+            directory.load(read_snapshot(worker.config.data_dir), worker.plane.clock())
+            worker.snapshot_mark = mark
+        else:
+            directory.generation += 1  # tokens that expired meanwhile are looked at again
+    except PlatformError as error:
+        worker.log("tenants_refused", error=error.render())
+
+
+def _reload(worker: Worker) -> None:
+    load_tenants(worker)
+    worker.watch.look()
+    worker.config = read_config(worker.config.data_dir)
+    worker.plane.max_connections = worker.config.max_connections
+
+
+async def _every_10_ms(worker: Worker) -> None:
+    plane = worker.plane
+    while True:
+        due_s = plane.clock() + LAG_TICK_S
+        await asyncio.sleep(LAG_TICK_S)
+        now_s = plane.clock()
+        worker.loop_lag_s = max(0.0, now_s - due_s)
+        plane.lane.delay.saw(worker.loop_lag_s, now_s)
+        plane.tick()
+
+
+async def _every_100_ms(worker: Worker) -> None:
+    plane = worker.plane
+    before_s = plane.clock()
+    while True:
+        await asyncio.sleep(SLOW_TICK_S)
+        now_s = plane.clock()
+        for caller in plane.directory.callers.values():
+            caller.tick(worker.shares, now_s - before_s, now_s)
+        before_s = now_s
+        worker.watch.look()
+
+
+async def _every_second(worker: Worker) -> None:
+    plane = worker.plane
+    tenants_s = plane.clock()
+    while True:
+        await asyncio.sleep(SECOND_S)
+        now_s = plane.clock()
+        for connection in list(plane.connections):
+            connection.time_out(now_s)
+        plane.retire(now_s)
+        plane.is_healthy = read_state(worker.config.data_dir).is_ready
+        if now_s - tenants_s >= TENANTS_S:
+            tenants_s = now_s
+            load_tenants(worker)
+
+
+async def _drain(worker: Worker) -> None:
+    """Answer what is at work, tell every client to go, and close."""
+    plane = worker.plane
+    plane.is_draining = True
+    worker.log("draining", connections=len(plane.connections))
+    if worker.server is not None:
+        worker.server.close()
+    until_s = plane.clock() + worker.config.drain_s
+    while plane.connections and plane.clock() < until_s:
+        await asyncio.sleep(0.02)
+        now_s = plane.clock()
+        for connection in list(plane.connections):
+            connection.time_out(now_s)
+    for connection in list(plane.connections):
+        connection.abort()
+    await asyncio.sleep(0)
+
+
+def _tls(config: ServeConfig) -> ssl.SSLContext | None:
+    if config.tls_cert is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(config.tls_cert, config.tls_key)
+    return context

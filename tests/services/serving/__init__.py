@@ -1,0 +1,1 @@
+"""The serving tier with real servers."""
