@@ -23,8 +23,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_buffer", "_due_us", "_generator", "_head_end", "_need", "_slow", "_tag", "is_busy", "request", "sent_ns",
-        "served", "transport",
+        "_buffer", "_generator", "_head_end", "_need", "_slow", "_what", "is_busy", "request", "sent_ns", "served",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, generator: Generator) -> None:
@@ -33,8 +33,7 @@ class Connection(asyncio.Protocol):
         self._need = 0
         self._head_end = 0
         self._slow: _Slow | None = None
-        self._due_us = 0
-        self._tag = 0
+        self._what = (0, 0, 0)
         self.is_busy = False
         self.sent_ns = 0
         self.served = 0
@@ -46,12 +45,11 @@ class Connection(asyncio.Protocol):
         self.transport = transport
         self._generator.ready(self)
 
-    def send(self, request: bytes, tag: int, due_us: int, now_ns: int) -> None:
-        """Write a request that was due at `due_us`."""
+    def send(self, request: bytes, what: tuple[int, int, int], now_ns: int) -> None:
+        """Write a request; `what` is when it was due (microseconds), its tag, and how often it was sent before."""
         self.is_busy = True
         self.request = request
-        self._tag = tag
-        self._due_us = due_us
+        self._what = what
         self.sent_ns = now_ns
         self.transport.write(request)
 
@@ -100,7 +98,7 @@ class Connection(asyncio.Protocol):
             return
         self.is_busy = False
         self.served += 1
-        generator.answered(self, data, head_end, (self._due_us, self._tag))
+        generator.answered(self, data, head_end, self._what)
         if data.find(b"connection: close", 0, head_end) > 0 or self.served == generator.load.requests_per_connection:
             self.transport.close()
             generator.lost(self)
@@ -111,7 +109,7 @@ class Connection(asyncio.Protocol):
         """Give the connection up; a request in flight came to `status`."""
         if self.is_busy:
             self.is_busy = False
-            self._generator.record(self._due_us, status, 0, self._tag)
+            self._generator.record(self._what[0], status, 0, self._what[1])
         self._buffer, self._slow = None, None
         if self.transport is not None:
             self.transport.abort()

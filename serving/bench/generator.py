@@ -11,6 +11,7 @@ import contextlib
 import gc
 import itertools
 import pickle
+import random
 import sys
 import time
 from collections import deque
@@ -22,11 +23,12 @@ import uvloop
 
 from serving.bench.arrivals import Arrivals
 from serving.bench.connection import Connection
-from serving.bench.outcomes import NOT_CONNECTED, NOT_SENT, TIMED_OUT, WRONG, Outcomes
+from serving.bench.outcomes import NOT_CONNECTED, NOT_SENT, SHED, TIMED_OUT, WRONG, Outcomes
 from serving.bench.timer import Timer
 from serving.bench.workload import Workload
 
 Check = Callable[[bytes, bytes], bool]
+FIRST_PAUSE_S = 0.025
 _CACHE = {b"P": ord("P"), b"H": ord("H"), b"M": ord("M"), b"S": ord("S"), b"N": ord("N")}
 
 
@@ -42,6 +44,7 @@ class Load:
         timeout_s: an answer later than this after its request was sent, or a request not sent by then, is a fault.
         late_s: a request that the generator turns to this much after its time counts as late, by its own fault.
         requests_per_connection: after so many a connection is opened anew; 0 for never.
+        retries: how often a refused request (429, 503) is sent again, after a pause with jitter; its time runs on.
         records_versions: keep `x-dataset-version` of each answer.
         check: told (request, answer) of every `check_every`th answer; False makes it a wrong one.
     """
@@ -54,6 +57,7 @@ class Load:
     timeout_s: float = 2.0
     late_s: float = 0.01
     requests_per_connection: int = 0
+    retries: int = 0
     records_versions: bool = False
     check: Check | None = None
     check_every: int = 1
@@ -72,7 +76,9 @@ class Generator:
         self._idle: deque[Connection] = deque()
         self._open: set[Connection] = set()
         self._opening: set[asyncio.Task[None]] = set()
-        self._waiting: deque[tuple[int, bytes, int]] = deque()
+        self._waiting: deque[tuple[int, bytes, int, int]] = deque()
+        self._pausing = 0
+        self._rng = random.Random(load.seed)
         self._began_ns = 0
         self._next_ns = 0
         self._sent_all = False
@@ -125,10 +131,10 @@ class Generator:
                 self.outcomes.late += 1
             if idle:
                 connection = idle.popleft()
-                connection.send(request, tag, due_us, now)
+                connection.send(request, (due_us, tag, 0), now)
                 now = time.monotonic_ns()
             else:
-                self._waiting.append((due_us, request, tag))
+                self._waiting.append((due_us, request, tag, 0))
             self._advance()
         if self._sent_all:
             self._end_if_done()
@@ -140,8 +146,8 @@ class Generator:
         """A connection may send: the request that waits longest, else it joins the idle ones."""
         self._open.add(connection)
         if self._waiting:
-            due_us, request, tag = self._waiting.popleft()
-            connection.send(request, tag, due_us, time.monotonic_ns())
+            due_us, request, tag, tried = self._waiting.popleft()
+            connection.send(request, (due_us, tag, tried), time.monotonic_ns())
         else:
             self._idle.append(connection)
             if self._sent_all:
@@ -185,24 +191,29 @@ class Generator:
                 connection.give_up(TIMED_OUT)
             oldest_us = (now - self._began_ns - self._timeout_ns) // 1000
             while self._waiting and self._waiting[0][0] < oldest_us:
-                due_us, _, tag = self._waiting.popleft()
+                due_us, _, tag, _ = self._waiting.popleft()
                 self.record(due_us, NOT_SENT if self._open else NOT_CONNECTED, 0, tag)
             if self._sent_all:
                 self._end_if_done()
 
     def _end_if_done(self) -> None:
-        is_idle = not self._waiting and not any(connection.is_busy for connection in self._open)
+        is_idle = not self._waiting and not self._pausing and not any(connection.is_busy for connection in self._open)
         if is_idle and not self._finished.done():
             self._finished.set_result(None)
 
     # --- answers -------------------------------------------------------------------------------------------------
 
-    def answered(self, connection: Connection, data: bytes, head_end: int, what: tuple[int, int]) -> None:
+    def answered(self, connection: Connection, data: bytes, head_end: int, what: tuple[int, int, int]) -> None:
         """An answer is whole."""
         at = data.find(b"x-cache: ", 0, head_end)
         cache = _CACHE.get(data[at + 9 : at + 10], 0) if at > 0 else 0
         status = int(data[9:12])
         load = self.load
+        if status in SHED and what[2] < load.retries:
+            self._pausing += 1
+            pause_s = self._rng.uniform(0.0, FIRST_PAUSE_S * 2.0 ** what[2])
+            self._loop.call_later(pause_s, self._again, connection.request, what)
+            return
         if load.check is not None:
             self._checked += 1
             if self._checked % load.check_every == 0 and not load.check(connection.request, data):
@@ -212,6 +223,15 @@ class Generator:
             text = data[at + 19 : data.find(b"\r", at)] if at > 0 else b""
             self._version(int(text) if text.isdigit() else -1)
         self._record_now(what[0], status, cache, what[1])
+
+    def _again(self, request: bytes, what: tuple[int, int, int]) -> None:
+        """Send a refused request once more."""
+        self._pausing -= 1
+        due_us, tag, tried = what
+        if self._idle:
+            self._idle.popleft().send(request, (due_us, tag, tried + 1), time.monotonic_ns())
+        else:
+            self._waiting.append((due_us, request, tag, tried + 1))
 
     def record(self, due_us: int, status: int, cache: int, tag: int) -> None:
         """What a request without an answer came to."""

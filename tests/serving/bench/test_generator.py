@@ -111,6 +111,16 @@ def _is_hello(request: bytes, answer: bytes) -> bool:
     return request.startswith(b"GET /v1/tables/t.x/rows/") and answer.endswith(b"hello")
 
 
+def test_refused_requests_are_sent_again() -> None:
+    refused = HEAD.replace(b"200 OK", b"503 Overloaded") + b"hello"
+    with server(lambda at: [refused if at < 100 else HEAD + b"hello"]) as port:
+        found = figures(send(load(port, retries=3)), 1)
+        assert (found.due, sum(found.statuses.values())) == (200, 200)
+        assert found.statuses[200] > 150
+    with server(lambda at: [refused]) as port:
+        assert figures(send(load(port, retries=2)), 1).statuses == {503: 200}
+
+
 def test_parts_keep_their_tags_and_bodies_their_length() -> None:
     parts = (Part(Rows("t", Keys(9)), 3.0, 1), Part(Batches("t", Keys(9), 4), 1.0, 2))
     pool = Workload(parts, 80).pool(1)
@@ -141,7 +151,7 @@ class Recorder(Generator):
         self.load = Load("", 0, constant(0, 0), only(Rows("t", Keys(1)), 1))
         self.told: list[object] = []
 
-    def answered(self, connection: Connection, data: bytes, head_end: int, what: tuple[int, int]) -> None:  # noqa: ARG002
+    def answered(self, connection: Connection, data: bytes, head_end: int, what: tuple[int, int, int]) -> None:  # noqa: ARG002
         self.told.append((int(data[9:12]), data[head_end + 4 :]))
 
     def record(self, due_us: int, status: int, cache: int, tag: int) -> None:  # noqa: ARG002
@@ -170,7 +180,7 @@ def read(pieces: list[bytes]) -> list[object]:
     recorder = Recorder()
     connection = Connection(recorder)
     connection.connection_made(Sink())
-    connection.send(b"", 0, 0, 0)
+    connection.send(b"", (0, 0, 0), 0)
     for piece in pieces:
         connection.data_received(piece)
     return recorder.told
