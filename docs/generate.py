@@ -1,5 +1,5 @@
 """Write the pages that follow from the code: docs/errors.md, docs/reference.md, docs/engines.md and the table of
-functions in docs/semantics.md, and the pictures of docs/transforms/.
+functions in docs/semantics.md, serving/query/functions.json, and the pictures of docs/transforms/.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    exits with 1 when one is not current
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 from pictures import picture
+from query_functions import functions_file
 
 import mlplatform.codes
 from connectors.registry import OptionClasses, connectors
@@ -55,6 +56,7 @@ def pages() -> dict[Path, str]:
         FOLDER / "reference.md": reference_page(),
         FOLDER / "engines.md": engines_page(),
         FOLDER / "semantics.md": semantics_page(),
+        FOLDER.parent / "serving" / "query" / "functions.json": functions_file(),
         **pictures(),
     }
 
