@@ -155,6 +155,12 @@ class CatalogError(PlatformError):
     """The catalog cannot be opened, or does not hold what was asked for."""
 
 
+class PublishError(PlatformError):
+    """A version was committed, and stays, but could not be published; what was published before is served on."""
+
+    exit_code = 3
+
+
 class InternalError(PlatformError):
     """A bug of ours: please report it."""
 

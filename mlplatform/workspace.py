@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
 
     from mlplatform.catalog.answers import Direction
     from mlplatform.catalog.journal import Journal
-    from mlplatform.catalog.records import RunRecord
+    from mlplatform.catalog.records import OutputRecord, RunRecord
     from mlplatform.catalog.store import Catalog
     from mlplatform.run.dataset import Dataset
     from mlplatform.run.estimates import EngineEstimate
     from mlplatform.run.lineage import Lineage
+    from mlplatform.run.publishing import Place
     from mlplatform.run.query import Result
     from mlplatform.run.report import RunReport
     from mlplatform.run.staging import Staged
@@ -128,6 +129,7 @@ class Workspace:
             engine=open_engine(plan.checked.engine), journal=self.journal,
             limits=self._engine_limits(plan, scratch),
             watch=watch or NoWatch(), head=head, scratch=scratch, redact=plan.values.redact,
+            publish=partial(self._publish, plan, scratch),
         )  # fmt: skip
         try:
             return run_plan(plan.checked, plan.changes, context)
@@ -313,7 +315,7 @@ class Workspace:
         inner._env = self._env
         inner.config = replace(
             self.config, warehouse=str(folder / "warehouse"), state=folder / "state", temp_folder=folder / "tmp",
-            catalog=f"sqlite:///{folder / 'catalog.db'}", exports=folder / "exports",
+            catalog=f"sqlite:///{folder / 'catalog.db'}", exports=folder / "exports", is_published=False,
         )  # fmt: skip
         return inner
 
@@ -349,6 +351,19 @@ class Workspace:
         if plan.spec is None:
             return limits
         return engine_limits(plan.spec, plan.checked.engine, limits, self.config.options)
+
+    def _publish(self, plan: Plan, scratch: Path, outputs: Sequence[OutputRecord]) -> dict[str, Any]:  # Any: JSON
+        if not self.config.is_published or all(change.sink.output.serve is None for change in plan.changes):
+            return {}
+        from mlplatform.run.publishing import publish_outputs
+
+        return publish_outputs(plan.changes, outputs, self.publishing(scratch / "packs"), plan.run_id)
+
+    def publishing(self, scratch: Path) -> Place:
+        """Where this workspace's packs go."""
+        from mlplatform.run.publishing import place_of
+
+        return place_of(self.config, self.limits(scratch), self._env)
 
     def _record(self, plan: Plan, spec: Spec) -> RunRecord:
         from mlplatform.catalog.records import RunRecord

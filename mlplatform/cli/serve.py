@@ -7,6 +7,14 @@ import importlib
 import click
 
 _COMMANDS: dict[str, str] = {
+    "publish": "mlplatform.cli.serve_packs:publish_command",
+    "status": "mlplatform.cli.serve_packs:status_command",
+    "rollback": "mlplatform.cli.serve_packs:rollback_command",
+    "release": "mlplatform.cli.serve_packs:release_command",
+    "pin": "mlplatform.cli.serve_packs:pin_command",
+    "unpin": "mlplatform.cli.serve_packs:unpin_command",
+    "verify": "mlplatform.cli.serve_packs:verify_command",
+    "purge": "mlplatform.cli.serve_packs:purge_command",
     "start": "mlplatform.cli.serve_host:start_command",
     "tenants": "mlplatform.cli.serve_host:tenants_group",
     "tokens": "mlplatform.cli.serve_host:tokens_group",

@@ -10,6 +10,7 @@ from typing import Any
 from mlplatform.plan.explain import explain, plan_document
 from mlplatform.plan.nodes import CheckedPlan
 from mlplatform.run.changes import Change
+from mlplatform.run.publishing import pack_estimate, serve_lines
 from mlplatform.spec.model import Spec
 from mlplatform.spec.params import Values
 
@@ -29,7 +30,9 @@ class Plan:
     choice: str = ""
 
     def __str__(self) -> str:
-        text = explain(self.checked, {change.sink.name: change.lines() for change in self.changes})
+        text = explain(
+            self.checked, {change.sink.name: [*change.lines(), *serve_lines(change)] for change in self.changes}
+        )
         if self.choice:
             head, _, rest = text.partition("\n")
             text = f"{head}  chosen: {self.choice}\n{rest}"
@@ -40,7 +43,7 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:  # Any: JSON
         """The document that `mlp plan --json` prints."""
-        document = plan_document(self.checked, {change.sink.name: change.as_dict() for change in self.changes})
+        document = plan_document(self.checked, {change.sink.name: _as_dict(change) for change in self.changes})
         if self.choice:
             document["engine_choice"] = self.choice
         redacted: dict[str, Any] = json.loads(self._redacted(json.dumps(document, default=str)))  # Any: JSON
@@ -48,3 +51,10 @@ class Plan:
 
     def _redacted(self, text: str) -> str:
         return self.values.redact(text) if self.values is not None else text
+
+
+def _as_dict(change: Change) -> dict[str, Any]:  # Any: JSON
+    document, lines = change.as_dict(), serve_lines(change)
+    if not lines:
+        return document
+    return {**document, "why": [*document["why"], *lines], "serve": pack_estimate(change)}

@@ -38,6 +38,12 @@ class RunReport:
         found: dict[str, dict[str, int | None]] = self.record.usage.get("metrics", {})
         return found
 
+    @property
+    def published(self) -> dict[str, dict[str, Any]]:  # Any: JSON
+        """What was published for look-ups, by output; empty where nothing is served."""
+        found: dict[str, dict[str, Any]] = self.record.usage.get("published", {})  # Any: JSON
+        return found
+
     def as_dict(self) -> dict[str, Any]:  # Any: JSON
         """The document that `mlp run --json` prints."""
         return {
@@ -52,6 +58,7 @@ class RunReport:
                 for output in self.record.outputs
             ],
             **({"metrics": self.metrics} if self.metrics else {}),
+            **({"published": self.published} if self.published else {}),
             "errors": list(self.record.errors),
         }  # fmt: skip
 
@@ -60,7 +67,8 @@ class RunReport:
         took = f"{record.seconds or 0:.2f} s"
         head = f"run {record.run_id}  {record.pipeline}  {record.state}  {took}  engine {record.engine}"
         counts = [f"  {step}  {counts_line(counts)}" for step, counts in self.metrics.items()]
-        return "\n".join([head, *(f"  {output_line(output)}" for output in record.outputs), *counts])
+        packs = [f"  {name}  {published_line(pack)}" for name, pack in self.published.items()]
+        return "\n".join([head, *(f"  {output_line(output)}" for output in record.outputs), *packs, *counts])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -78,6 +86,13 @@ class RunReport:
 def counts_line(counts: Mapping[str, int | None]) -> str:
     """What a step counted, as a line; what is none is left out."""
     return "  ".join(f"{name} {value:,}" for name, value in counts.items() if value is not None)
+
+
+def published_line(pack: Mapping[str, Any]) -> str:  # Any: JSON
+    """What was published of an output, as a line."""
+    said = {"announced": "published", "held": "built, held back by a rollback", "unchanged": "was published already"}
+    rows, size = counted(pack["rows"], "row"), size_text(pack["bytes"])
+    return f"pack of version {pack['version']}  {said[pack['status']]}  {rows}  {size}  {pack['seconds']:.2f} s"
 
 
 def output_line(output: OutputRecord) -> str:

@@ -42,6 +42,8 @@ from mlplatform.tables.orphans import discard
 from mlplatform.tables.snapshot import open_snapshot
 
 Redact = Callable[[str], str]
+# What was committed → what was published, by output, as JSON; empty where no output is served.
+Publish = Callable[[Sequence[OutputRecord]], dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class RunContext:
     head: RunRecord
     scratch: Path
     redact: Redact
+    publish: Publish
 
 
 def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) -> RunReport:
@@ -72,6 +75,7 @@ def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) 
     committed: dict[str, OutputRecord] = {}
     try:
         report = _execute(plan, changes, context, committed)
+        published = context.publish(tuple(committed.values()))
     except BaseException as error:
         _clean(changes, context)
         failed = _ended(
@@ -93,7 +97,7 @@ def run_plan(plan: CheckedPlan, changes: Sequence[Change], context: RunContext) 
         raise
     outputs = tuple(committed.values())
     done = _ended(record, "done", started, outputs=outputs, steps=report.steps, lineage=lineage_edges(plan))
-    more = {"shuffled_bytes": dict(report.shuffled_bytes), "metrics": dict(report.metrics)}
+    more = {"shuffled_bytes": dict(report.shuffled_bytes), "metrics": dict(report.metrics), "published": published}
     done = replace(done, usage={**done.usage, **{word: facts for word, facts in more.items() if facts}})
     shutil.rmtree(context.scratch, ignore_errors=True)
     context.journal.finish(done)
