@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-_RIGHT, _REPEATED, _ELIGIBLE = "_mlp_right", "_mlp_repeated", "_mlp_eligible"
+# Names of the transform's queries, by which they are found here: rows that may match, times that several of them have,
+# and the one row of each time.
+ELIGIBLE, REPEATED, RIGHT = "_mlp_eligible", "_mlp_repeated", "_mlp_right"
 TIES = "ties"
 
 
@@ -16,15 +18,15 @@ def order_ties(tree: exp.Query) -> None:
     """Rewrite the as-of joins of a tree in place: `ties` of a join are Ordered values, the best row first."""
     with_ = tree.args.get("with_")
     ctes = {cte.alias: cte for cte in with_.expressions} if with_ is not None else {}
-    if _RIGHT not in ctes or _REPEATED not in ctes:
+    if RIGHT not in ctes or REPEATED not in ctes:
         return
-    order = _order(ctes[_RIGHT].this.expression)
+    order = _order(ctes[RIGHT].this.expression)
     for join in list(tree.find_all(exp.Join)):
-        if join.method == "ASOF" and join.this.name == _RIGHT:
-            join.this.set("this", exp.to_identifier(_ELIGIBLE, quoted=True))
+        if join.method == "ASOF" and join.this.name == RIGHT:
+            join.this.set("this", exp.to_identifier(ELIGIBLE, quoted=True))
             join.set(TIES, [_of(item, join.this.alias) for item in order])
     assert with_ is not None
-    with_.set("expressions", [cte for name, cte in ctes.items() if name not in (_RIGHT, _REPEATED)])
+    with_.set("expressions", [cte for name, cte in ctes.items() if name not in (RIGHT, REPEATED)])
 
 
 def _order(winners: exp.Select) -> list[exp.Ordered]:

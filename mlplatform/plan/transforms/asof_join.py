@@ -11,14 +11,19 @@ from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from mlplatform.errors import raise_all
+from mlplatform.plan.portable.asof_ties import ELIGIBLE, REPEATED, RIGHT
 from mlplatform.plan.transforms.asof_known import Ctes, Known, Look, best_known, known_filter, resolve
-from mlplatform.plan.transforms.in_time.buckets import BUCKET, bucket_of, match_name, right_filter
+from mlplatform.plan.transforms.in_time.buckets import (
+    BUCKET,
+    RIGHT_HINT,
+    bucket_of,
+    check_new_names,
+    match_name,
+    right_filter,
+)
 from mlplatform.plan.transforms.in_time.canonical import row_hash
 from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, length_counts, output_counts, tie_counts
 from mlplatform.plan.transforms.in_time.timeline import (
-    ELIGIBLE,
-    REPEATED,
     TIME,
     Timeline,
     check_same_clock,
@@ -36,13 +41,11 @@ from mlplatform.plan.transforms.in_time.timeline import (
 from mlplatform.plan.transforms.lowering import (
     Context,
     Lowered,
-    collision,
     column,
     named,
     right_columns,
     table,
 )
-from mlplatform.spec.located import Located, span_of
 from mlplatform.spec.temporal import AsofJoinStep
 
 _RANK, _MANY = "_mlp_rank", "_mlp_many"
@@ -121,18 +124,9 @@ def _resolve(step: AsofJoinStep, context: Context) -> _Join:
     )
     name = match_name(step.name, step.right)
     join = _Join(step, left, right, pairs, tolerance, tuple(kept), name, resolve(step, left, right, context))
-    _check_names(join, context.step)
+    new = [*(out for out, _ in kept), *(out for out, _ in _provenance(join))]
+    check_new_names(left.schema, new, context.step, RIGHT_HINT)
     return join
-
-
-def _check_names(join: _Join, step: Located) -> None:
-    taken = {name.lower() for name in join.left.schema.names}
-    errors = []
-    for name in [out for out, _ in join.kept] + [name for name, _ in _provenance(join)]:
-        if name.lower() in taken:
-            errors.append(collision(name, step, at=span_of(name)))
-        taken.add(name.lower())
-    raise_all(errors)
 
 
 def _provenance(join: _Join) -> list[tuple[str, str]]:
@@ -154,7 +148,7 @@ def _right_side(join: _Join, where: Sequence[exp.Expr]) -> Ctes:
     return [
         *_eligible(join, where),
         (REPEATED, repeated(line, ELIGIBLE)),
-        ("_mlp_right", exp.union(single, _winners(join, line, payload), distinct=False, copy=False)),
+        (RIGHT, exp.union(single, _winners(join, line, payload), distinct=False, copy=False)),
     ]
 
 
@@ -217,7 +211,7 @@ def _on(join: _Join, side: str, forward: bool) -> exp.Expr:
 
 
 def _asof(tree: exp.Select, join: _Join, side: str, forward: bool) -> exp.Select:
-    joined = exp.Join(this=table("_mlp_right", side), method="ASOF", side="LEFT", on=_on(join, side, forward))
+    joined = exp.Join(this=table(RIGHT, side), method="ASOF", side="LEFT", on=_on(join, side, forward))
     tree.append("joins", joined)
     return tree
 

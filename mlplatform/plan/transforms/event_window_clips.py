@@ -12,7 +12,7 @@ from typing import Literal
 from sqlglot import exp
 
 from mlplatform.plan.transforms.in_time.ids import mined_id
-from mlplatform.plan.transforms.in_time.spans import END, START, Spans
+from mlplatform.plan.transforms.in_time.spans import END, START, Spans, checks, if_checked
 from mlplatform.plan.transforms.in_time.timeline import fail_if, from_ticks, is_known, ticks, whole
 from mlplatform.plan.transforms.in_time.windows import Windows, keys
 from mlplatform.plan.transforms.lowering import column, named, table
@@ -71,7 +71,8 @@ class Clips:
 def clip_ctes(clips: Clips) -> Ctes:
     """CTEs that give `_mlp_clips`, one row for each clip, and what else `projected` reads."""
     return [
-        ("_mlp_events", _events(clips)),
+        checks([clips.events, clips.coverage]),
+        ("_mlp_events", if_checked(_events(clips))),
         ("_mlp_wide", _widened(clips)),
         ("_mlp_covered", _covered(clips)),
         ("_mlp_logs", _logs(clips)),

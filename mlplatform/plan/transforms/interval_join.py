@@ -18,6 +18,7 @@ from mlplatform.plan.transforms.in_time.buckets import (
     HIGH,
     LAST,
     LOW,
+    RIGHT_HINT,
     Keys,
     Spread,
     check_new_names,
@@ -28,6 +29,7 @@ from mlplatform.plan.transforms.in_time.buckets import (
     spread_rows,
 )
 from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, length_counts, output_counts
+from mlplatform.plan.transforms.in_time.spans import checks, if_checked
 from mlplatform.plan.transforms.in_time.timeline import (
     check_same_keys,
     duration_ticks,
@@ -37,7 +39,7 @@ from mlplatform.plan.transforms.in_time.timeline import (
     whole,
     with_ctes,
 )
-from mlplatform.plan.transforms.interval_sides import OK, OPEN, Side, check_sides, checked_rows, open_end, side_rows
+from mlplatform.plan.transforms.interval_sides import OPEN, Side, check_sides, open_end, side_rows
 from mlplatform.plan.transforms.lowering import Context, Lowered, column, named, right_columns, table
 from mlplatform.spec.temporal import IntervalJoinStep
 from mlplatform.types import BIGINT, to_duckdb
@@ -71,11 +73,11 @@ class _Join:
 def lower(step: IntervalJoinStep, context: Context) -> Lowered:
     """All pairs in the relation (`inner`), left rows without one too (`left`), or left rows alone (`semi`, `anti`)."""
     join = _resolve(step, context)
-    sided: Ctes = [("_mlp_left", side_rows(join.left, join.left.schema.names, join.open_end)),
-                   ("_mlp_right", _right_rows(join))]  # fmt: skip
-    checks = checked_rows([join.left, join.right])
-    if checks is not None:
-        sided = [("_mlp_checks", checks), ("_mlp_left", _if_checked(sided[0][1])), sided[1]]
+    left = side_rows(join.left, join.left.schema.names, join.open_end)
+    sided: Ctes = [("_mlp_left", left), ("_mlp_right", _right_rows(join))]
+    intervals = [side.spans for side in (join.left, join.right) if side.spans is not None]
+    if intervals:
+        sided = [checks(intervals), ("_mlp_left", if_checked(left)), sided[1]]
     ctes, tree = _by_anchor(join) if step.relation in ("within", "before", "after") else _by_spans(join)
     return Lowered(
         with_ctes(tree, [*sided, *ctes]),
@@ -103,8 +105,7 @@ def _resolve(step: IntervalJoinStep, context: Context) -> _Join:
     kept = _kept(step, right, context)
     join = _Join(step, left, right, by, gap, bucket, open_end(step, left), kept, match_name(step.name, step.right))
     if step.how not in _NO_COLUMNS:
-        hint = "choose `columns: [a, {out: b}]`, a `prefix` or a `name`, or rename the left column in the step before"
-        check_new_names(left.schema, [*(out for out, _ in kept), *_derived(join)], context.step, hint)
+        check_new_names(left.schema, [*(out for out, _ in kept), *_derived(join)], context.step, RIGHT_HINT)
     return join
 
 
@@ -124,12 +125,6 @@ def _derived(join: _Join) -> list[str]:
     """The matched row's own time or bounds, how long and how far apart the pair is, and whether there is one (M19)."""
     times = [f"{join.name}_{name}" for name in join.right.bounds]
     return [*times, "overlap_ns", "gap_ns", f"{join.name}_matched"]
-
-
-def _if_checked(rows: exp.Query) -> exp.Select:
-    names = [column(item.alias_or_name, "l") for item in rows.selects]
-    tree = exp.select(*names).from_(rows.subquery("l", copy=False)).join(table("_mlp_checks", "c"), join_type="cross")
-    return tree.where(column(OK, "c"), copy=False)
 
 
 def _right_rows(join: _Join) -> exp.Select:

@@ -10,11 +10,11 @@ from sqlglot import exp
 
 from mlplatform.errors import PlanError, listed, repr_name
 from mlplatform.plan.transforms.in_time.buckets import HIGH, LOW
+from mlplatform.plan.transforms.in_time.spans import Spans, bounds_in
 from mlplatform.plan.transforms.in_time.timeline import (
     Timeline,
     check_same_clock,
     check_time,
-    fail_if,
     place,
     sides,
     ticks,
@@ -28,7 +28,6 @@ from mlplatform.spec.temporal import IntervalJoinStep, Sides
 from mlplatform.types import BIGINT, TIMESTAMP, DataType, Schema
 
 OPEN = 2**63 - 1
-OK = "_mlp_ok"
 _MICROSECOND = dt.timedelta(microseconds=1)
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
 # Sides that are intervals whatever columns they have.
@@ -67,6 +66,12 @@ class Side:
         """Nanoseconds in a tick."""
         return self.line.tick_ns
 
+    @property
+    def spans(self) -> Spans | None:
+        """Its rows as intervals; None where they are points."""
+        line = self.line
+        return None if self.end is None else Spans(line.input, line.schema, line.by, line.time, self.end)
+
 
 def check_sides(step: IntervalJoinStep, context: Context) -> tuple[Side, Side]:
     """Both sides. Raises: PlanError E_COLUMN_MISSING, E_KEY_TYPE, E_TIME_TYPE, E_TIME_MIXED, E_KEY_CONFLICT."""
@@ -80,7 +85,7 @@ def _side(step: IntervalJoinStep, which: str, context: Context) -> Side:
     source = step.left if which == "left" else step.right
     schema = context.inputs[source]
     by = [_one(item, which) for item in step.by]
-    start, end = _bounds(step, which, schema)
+    start, end = bounds_in(schema, *(None if item is None else _one(item, which) for item in (step.start, step.end)))
     point = _point(step, which, schema, (start, end))
     if point is not None:
         return Side(timeline(source, by=by, time=point, context=context), None)
@@ -100,15 +105,6 @@ def _side(step: IntervalJoinStep, which: str, context: Context) -> Side:
 def _one(item: Located | Sides, which: str) -> Located:
     left, right = sides(item)
     return left if which == "left" else right
-
-
-def _bounds(step: IntervalJoinStep, which: str, schema: Schema) -> tuple[str, str]:
-    """Names of start and end: as given, else `start_ns` and `end_ns`, or `start_ts` and `end_ts` where those are."""
-    stamped = "start_ts" in schema and "end_ts" in schema and not ("start_ns" in schema and "end_ns" in schema)
-    unit = "ts" if stamped else "ns"
-    start = f"start_{unit}" if step.start is None else _one(step.start, which)
-    end = f"end_{unit}" if step.end is None else _one(step.end, which)
-    return start, end
 
 
 def _point(step: IntervalJoinStep, which: str, schema: Schema, bounds: tuple[str, str]) -> str | None:
@@ -151,31 +147,6 @@ def side_rows(side: Side, columns: Sequence[str], null_end: int | None) -> exp.S
     end = ticks(column(side.end), side.tick_ns)
     bounded = end if null_end is None else _closed(end, start.copy(), null_end)
     return exp.select(*values, named(bounded, HIGH)).from_(table(side.line.input))
-
-
-def checked_rows(given: Sequence[Side]) -> exp.Query | None:
-    """One row, `_mlp_ok`; to compute it fails where an interval ends before it starts; None without intervals.
-
-    A query of its own: as a condition of the rows it would be skipped for those that the join leaves out first.
-    """
-    checks = [_check(side) for side in given if not side.is_point]
-    if not checks:
-        return None
-    rows: exp.Query = checks[0] if len(checks) == 1 else exp.union(*checks, distinct=False, copy=False)
-    is_ok = exp.func("coalesce", exp.LogicalAnd(this=column(OK)), exp.true())
-    return exp.select(named(is_ok, OK)).from_(rows.subquery("checks", copy=False))
-
-
-def _check(side: Side) -> exp.Select:
-    start, end = side.bounds
-    is_fine = fail_if(
-        exp.LT(this=column(end), expression=column(start)),
-        "E_INTERVAL_NEGATIVE",
-        f"an interval of {repr_name(str(side.line.input))} ends before it starts",
-        "filter such rows, or swap their bounds, in the step before",
-        row=[(name, column(name), side.schema[name].type) for name in (*side.by, start, end)],
-    )
-    return exp.select(named(is_fine, OK)).from_(table(side.line.input))
 
 
 def _closed(end: exp.Expr, start: exp.Expr, null_end: int) -> exp.Expr:

@@ -14,7 +14,7 @@ from sqlglot import exp
 from mlplatform.errors import PlanError, PlatformError, assert_never, raise_all, repr_name
 from mlplatform.plan.transforms import interval_sets as sets
 from mlplatform.plan.transforms.in_time.metrics import counted, input_counts, output_counts
-from mlplatform.plan.transforms.in_time.spans import END, START, Spans, spans
+from mlplatform.plan.transforms.in_time.spans import END, START, Spans, checks, if_checked, spans
 from mlplatform.plan.transforms.in_time.timeline import (
     Timeline,
     check_same_clock,
@@ -87,10 +87,11 @@ def lower(step: IntervalsStep, context: Context) -> Lowered:
     else:
         rows = _swept(tree, algebra, only_true=only_true)
         state = column(STATE)
-    query = _projected(algebra, rows, state, only_true)
-    inputs = dict.fromkeys(str(each.input) for each in _all_rows(algebra.operands.values()))
+    query = if_checked(_projected(algebra, rows, state, only_true))
+    given = list(_all_rows(algebra.operands.values()))
+    inputs = dict.fromkeys(str(each.input) for each in given)
     metrics = _metrics(algebra, context, only_true=only_true)
-    return Lowered(with_ctes(query, algebra.ctes), tuple(inputs), (), "partition", metrics)
+    return Lowered(with_ctes(query, [checks(given), *algebra.ctes]), tuple(inputs), (), "partition", metrics)
 
 
 # --- names and types -------------------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from mlplatform.plan.transforms.in_time.spans import END, START, Spans
-from mlplatform.plan.transforms.in_time.timeline import ELIGIBLE, TIME, Timeline, fail_if, is_known, whole
+from mlplatform.plan.portable.asof_ties import ELIGIBLE
+from mlplatform.plan.transforms.in_time.spans import END, START, Spans, checks, if_checked
+from mlplatform.plan.transforms.in_time.timeline import TIME, Timeline, fail_if, is_known, whole
 from mlplatform.plan.transforms.lowering import column, named, table
 from mlplatform.types import BIGINT
 
@@ -87,7 +88,8 @@ def _covered(line: Timeline, clock: Grid, coverage: Spans) -> list[tuple[str, ex
         named(first if clock.is_log_start else _zero(), ANCHOR),
     ]
     return [
-        ("_mlp_covered", coverage.rows(keys, keeps_empty=False)),
+        checks([coverage]),
+        ("_mlp_covered", if_checked(coverage.rows(keys, keeps_empty=False))),
         ("_mlp_stretches", exp.select(*_keys(line), *values).from_(table("_mlp_covered"))),
     ]
 

@@ -74,7 +74,49 @@ WITH "covered" AS (
   WHERE
     topic = 'can_speed'
 ), "clips" AS (
-  WITH _mlp_events AS (
+  WITH _mlp_checks AS (
+    SELECT
+      COALESCE(BOOL_AND(CAST("_mlp_ok" AS BOOLEAN)), TRUE) AS "_mlp_ok"
+    FROM (
+      SELECT
+        CASE
+          WHEN "end_ns" < "start_ns"
+          THEN CAST(ERROR(
+            'mlplatform-row<E_INTERVAL_NEGATIVE|an interval of "braking" ends before it starts|filter such rows, or swap their bounds, in the step before|' || 'log_id = ' || COALESCE(
+              CASE
+                WHEN STARTS_WITH("log_id", '~')
+                THEN '\' || REPLACE(REPLACE("log_id", '\', '\\'), '|', '\|')
+                ELSE REPLACE(REPLACE("log_id", '\', '\\'), '|', '\|')
+              END,
+              '~'
+            ) || ', start_ns = ' || COALESCE(CAST("start_ns" AS TEXT), '~') || ', end_ns = ' || COALESCE(CAST("end_ns" AS TEXT), '~') || '>mlplatform-row'
+          ) AS BOOLEAN)
+          ELSE TRUE
+        END AS "_mlp_ok"
+      FROM "braking"
+      WHERE
+        NOT "log_id" IS NULL AND NOT "start_ns" IS NULL AND NOT "end_ns" IS NULL
+      UNION ALL
+      SELECT
+        CASE
+          WHEN "end_ns" < "start_ns"
+          THEN CAST(ERROR(
+            'mlplatform-row<E_INTERVAL_NEGATIVE|an interval of "covered" ends before it starts|filter such rows, or swap their bounds, in the step before|' || 'log_id = ' || COALESCE(
+              CASE
+                WHEN STARTS_WITH("log_id", '~')
+                THEN '\' || REPLACE(REPLACE("log_id", '\', '\\'), '|', '\|')
+                ELSE REPLACE(REPLACE("log_id", '\', '\\'), '|', '\|')
+              END,
+              '~'
+            ) || ', start_ns = ' || COALESCE(CAST("start_ns" AS TEXT), '~') || ', end_ns = ' || COALESCE(CAST("end_ns" AS TEXT), '~') || '>mlplatform-row'
+          ) AS BOOLEAN)
+          ELSE TRUE
+        END AS "_mlp_ok"
+      FROM "covered"
+      WHERE
+        NOT "log_id" IS NULL AND NOT "start_ns" IS NULL AND NOT "end_ns" IS NULL
+    ) AS checks
+  ), _mlp_events AS (
     SELECT
       "log_id",
       "kind" AS "_mlp_kind",
@@ -82,24 +124,12 @@ WITH "covered" AS (
       "start_ns" AS "_mlp_start",
       "end_ns" AS "_mlp_end"
     FROM "braking"
+    CROSS JOIN "_mlp_checks" AS ok
     WHERE
-      NOT "log_id" IS NULL
-      AND NOT "start_ns" IS NULL
-      AND NOT "end_ns" IS NULL
-      AND CASE
-        WHEN "end_ns" < "start_ns"
-        THEN CAST(ERROR(
-          'mlplatform-row<E_INTERVAL_NEGATIVE|an interval of "braking" ends before it starts|an interval holds its start and not its end; swap the two, or leave the row out|' || 'log_id = ' || COALESCE(
-            CASE
-              WHEN STARTS_WITH("log_id", '~')
-              THEN '\' || REPLACE(REPLACE("log_id", '\', '\\'), '|', '\|')
-              ELSE REPLACE(REPLACE("log_id", '\', '\\'), '|', '\|')
-            END,
-            '~'
-          ) || ', start_ns = ' || COALESCE(CAST("start_ns" AS TEXT), '~') || ', end_ns = ' || COALESCE(CAST("end_ns" AS TEXT), '~') || '>mlplatform-row'
-        ) AS BOOLEAN)
-        ELSE TRUE
-      END
+      (
+        NOT "log_id" IS NULL AND NOT "start_ns" IS NULL AND NOT "end_ns" IS NULL
+      )
+      AND ok."_mlp_ok"
   ), _mlp_wide AS (
     SELECT
       "log_id",
@@ -119,20 +149,7 @@ WITH "covered" AS (
       NOT "log_id" IS NULL
       AND NOT "start_ns" IS NULL
       AND NOT "end_ns" IS NULL
-      AND CASE
-        WHEN "end_ns" < "start_ns"
-        THEN CAST(ERROR(
-          'mlplatform-row<E_INTERVAL_NEGATIVE|an interval of "covered" ends before it starts|an interval holds its start and not its end; swap the two, or leave the row out|' || 'log_id = ' || COALESCE(
-            CASE
-              WHEN STARTS_WITH("log_id", '~')
-              THEN '\' || REPLACE(REPLACE("log_id", '\', '\\'), '|', '\|')
-              ELSE REPLACE(REPLACE("log_id", '\', '\\'), '|', '\|')
-            END,
-            '~'
-          ) || ', start_ns = ' || COALESCE(CAST("start_ns" AS TEXT), '~') || ', end_ns = ' || COALESCE(CAST("end_ns" AS TEXT), '~') || '>mlplatform-row'
-        ) AS BOOLEAN)
-        ELSE "start_ns" < "end_ns"
-      END
+      AND "start_ns" < "end_ns"
   ), _mlp_logs AS (
     SELECT
       "log_id",

@@ -22,6 +22,8 @@ BUCKET, SIZE, LOW, HIGH, FIRST, LAST = (
     f"_mlp_{word}" for word in ("bucket", "size", "low", "high", "first", "last")
 )  # fmt: skip
 MOST_BUCKETS = 10_000
+# How a join whose right columns may be chosen is cured of two columns of one name.
+RIGHT_HINT = "choose `columns: [a, {out: b}]`, a `prefix` or a `name`, or rename the left column in the step before"
 _LONGEST = 2**61
 _BIGINT, _DOUBLE = (exp.DataType.build(name, dialect=DIALECT) for name in ("BIGINT", "DOUBLE"))
 Keys = tuple[tuple[str, str], ...]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from mlplatform.errors import PlanError, Span, repr_name
+from mlplatform.plan.portable.asof_ties import ELIGIBLE, REPEATED
 from mlplatform.plan.transforms.in_time.canonical import encoded, row_hash
 from mlplatform.plan.transforms.lowering import Context, column, named, require_columns, table
 from mlplatform.row_faults import CLOSING, opening
@@ -17,7 +18,6 @@ from mlplatform.spec.temporal import Sides
 from mlplatform.types import BIGINT, INTEGERS, TIMESTAMP, TIMESTAMP_NTZ, DataType, Scalar, Schema
 
 TIME, TIE = "_mlp_time", "_mlp_tie"
-ELIGIBLE, REPEATED = "_mlp_eligible", "_mlp_repeated"
 _KEY_TYPES = ("string", "boolean", "date", "binary", *(kind.name for kind in INTEGERS))
 _TICK_NS: dict[DataType, int] = {BIGINT: 1, TIMESTAMP: 1000, TIMESTAMP_NTZ: 1000}
 
