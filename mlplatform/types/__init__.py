@@ -5,7 +5,7 @@ A type is a frozen value that needs no engine to exist, so a spec is typed witho
 
 from mlplatform.types.arrow import from_arrow, to_arrow, to_arrow_schema
 from mlplatform.types.delta import from_delta, from_delta_schema, to_delta, to_delta_schema
-from mlplatform.types.duckdb import from_duckdb, quoted, to_duckdb
+from mlplatform.types.duckdb import ADOPTED, from_duckdb, quoted, to_duckdb
 from mlplatform.types.kinds import (
     BIGINT,
     BINARY,
@@ -37,6 +37,7 @@ from mlplatform.types.spark import to_spark
 from mlplatform.types.texts import parse_type
 
 __all__ = [
+    "ADOPTED",
     "BIGINT",
     "BINARY",
     "BOOLEAN",

@@ -32,7 +32,7 @@ _FROM_DUCKDB: dict[str, DataType] = {SQL: SCALARS[name] for name, SQL in _DUCKDB
 
 # DuckDB types outside the language, and the type that holds every value of them. Integer sums are HUGEINT in DuckDB and
 # bigint here: the cast is checked, so a sum that does not fit fails (docs/mining.md M12) and never wraps.
-_ADOPTED: dict[str, DataType] = {
+ADOPTED: dict[str, DataType] = {
     "HUGEINT": BIGINT, "UTINYINT": SMALLINT, "USMALLINT": INT, "UINTEGER": BIGINT, "UBIGINT": Decimal(20, 0),
     "UHUGEINT": BIGINT, "UUID": STRING, "JSON": STRING, "TIMESTAMP_S": TIMESTAMP_NTZ, "TIMESTAMP_MS": TIMESTAMP_NTZ,
     "TIMESTAMP_NS": BIGINT, '"NULL"': INT, "NULL": INT,
@@ -71,8 +71,8 @@ def from_duckdb(duckdb_type: Any, *, at: Span | None = None, what: str = "column
     text = str(duckdb_type)
     if text in _FROM_DUCKDB:
         return _FROM_DUCKDB[text], True
-    if text in _ADOPTED:
-        return _ADOPTED[text], False
+    if text in ADOPTED:
+        return ADOPTED[text], False
     return _from_nested_duckdb(duckdb_type, text, at, what)
 
 

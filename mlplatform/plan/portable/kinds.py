@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlplatform.types import (
+    ADOPTED,
     BIGINT,
-    BINARY,
     BOOLEAN,
     DATE,
     DOUBLE,
     FLOAT,
     INT,
+    SCALARS,
     SMALLINT,
     STRING,
     TIMESTAMP,
@@ -24,7 +25,8 @@ from mlplatform.types import (
     Map,
     Scalar,
     Struct,
-)  # fmt: skip
+    to_duckdb,
+)
 
 HUGEINT = Scalar("hugeint")
 NULL = Scalar("null")
@@ -34,11 +36,11 @@ WHOLE = (TINYINT, SMALLINT, INT, BIGINT, HUGEINT)
 REAL = (FLOAT, DOUBLE)
 TIMES = (DATE, TIMESTAMP, TIMESTAMP_NTZ)
 
+_UNSIGNED = ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _SIMPLE: dict[str, DataType] = {
-    "BOOLEAN": BOOLEAN, "TINYINT": TINYINT, "SMALLINT": SMALLINT, "INTEGER": INT, "BIGINT": BIGINT,
-    "HUGEINT": HUGEINT, "FLOAT": FLOAT, "DOUBLE": DOUBLE, "VARCHAR": STRING, "BLOB": BINARY, "DATE": DATE,
-    "TIMESTAMP": TIMESTAMP_NTZ, "TIMESTAMP WITH TIME ZONE": TIMESTAMP, '"NULL"': NULL, "NULL": NULL,
-    "INTERVAL": INTERVAL, "UTINYINT": SMALLINT, "USMALLINT": INT, "UINTEGER": BIGINT, "UBIGINT": Decimal(20, 0),
+    **{to_duckdb(kind): kind for kind in SCALARS.values()},
+    **{name: ADOPTED[name] for name in _UNSIGNED},
+    "HUGEINT": HUGEINT, '"NULL"': NULL, "NULL": NULL, "INTERVAL": INTERVAL,
 }  # fmt: skip
 _DIGITS = {TINYINT: 3, SMALLINT: 5, INT: 10, BIGINT: 19, HUGEINT: 38, BOOLEAN: 1}
 
