@@ -100,7 +100,7 @@ class Parser:
                     raise _refused(names, "a query is exactly one SELECT")
                 row = self._connection.execute("SELECT json_serialize_sql($1::VARCHAR)", [text]).fetchone()
             except (duckdb.Error, RuntimeError, ValueError) as error:
-                raise ApiError("sql_error", _first_line(error)) from error
+                raise _parser_error(_first_line(error)) from error
         assert row is not None
         return _statement(row[0])
 
@@ -118,9 +118,7 @@ def _statement(document: str) -> Tree:
         message = str(tree.get("error_message", ""))
         if tree.get("error_type") == "not implemented":
             raise _refused("the statement", "a query is exactly one SELECT")
-        if "expression depth" in message:
-            raise _refused("nesting", f"expressions are at most {MAX_DEPTH} deep")
-        raise ApiError("sql_error", message.partition("\n")[0][:500])
+        raise _parser_error(message.partition("\n")[0][:500])
     if len(tree["statements"]) != 1:
         raise _refused("several statements", "a query is exactly one SELECT")
     statement: Tree = tree["statements"][0]
@@ -366,6 +364,12 @@ def _select(columns: list[Tree], source: Tree) -> Tree:
 
 def _said(name: str) -> str:
     return name.lower().replace("_", " ")
+
+
+def _parser_error(message: str) -> ApiError:
+    if "expression depth" in message:
+        return _refused("nesting", f"expressions are at most {MAX_DEPTH} deep")
+    return ApiError("sql_error", message)
 
 
 def _first_line(error: Exception) -> str:

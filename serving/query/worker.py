@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -13,6 +12,7 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from serving.http.errors import ApiError
 from serving.query.faults import OriginFaults
@@ -22,9 +22,14 @@ from serving.query.sessions import SessionLimits
 from serving.query.shared import SharedCache, SharedOptions
 from serving.query.sources import FolderSources, Sources
 
+if TYPE_CHECKING:
+    from serving.server.config import ServeConfig
+
 # What the supervisor sees when a worker ended itself because it took too much memory.
 EXIT_MEMORY = 75
 MAX_OPEN_REQUESTS = 20_000
+MIN_MEMORY_BYTES = 128 * 2**20
+FAULTS_VARIABLE = "MLP_SERVING_BENCH_FAULTS"
 _WATCH_S = 0.25
 _BASE_BYTES = 384 * 2**20
 _OVER = 1.3
@@ -208,13 +213,25 @@ def run(options: WorkerOptions) -> None:
     asyncio.run(_main(options, FolderSources(options.packs_folder)))
 
 
-def main() -> None:
-    """`python -m serving.query.worker OPTIONS`, as the supervisor starts it."""
-    parser = argparse.ArgumentParser(prog="serving.query.worker")
-    parser.add_argument("options", help="WorkerOptions as JSON")
-    logging.basicConfig(level=logging.INFO)
-    run(WorkerOptions.from_json(parser.parse_args().options))
+def worker_options(config: ServeConfig, index: int) -> WorkerOptions:
+    """The settings of one query worker of a server. Only the bench sets the variable that names a file of faults."""
+    faults = os.environ.get(FAULTS_VARIABLE)
+    return WorkerOptions(
+        socket=config.socket_path(index),
+        packs_folder=config.data_dir / "packs",
+        spill_folder=config.data_dir / f"query{index}",
+        memory_bytes=max(MIN_MEMORY_BYTES, config.query_memory_bytes // max(1, config.query_workers)),
+        cache_bytes=config.l2_bytes,
+        shared_url=config.l3_url,
+        faults_file=Path(faults) if faults else None,
+    )
 
 
-if __name__ == "__main__":
-    main()
+def main(config: ServeConfig, index: int) -> None:
+    """Run one query worker of a server, as its supervisor starts it."""
+    logging.basicConfig(level=logging.WARNING)
+    run(worker_options(config, index))
+
+
+if __name__ == "__main__":  # a worker alone, for tests and the bench: WorkerOptions as JSON
+    run(WorkerOptions.from_json(sys.argv[1]))
