@@ -6,8 +6,8 @@ A pack is a pure function of the version, the options and the builder: two build
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,7 +45,7 @@ class Source:
     contract: str | None = None
     run_id: str | None = None
     verdict: str = "none"
-    sorted_batches: Callable[[], Iterator[pa.RecordBatch]] | None = None
+    sorted_batches: Callable[[], Generator[pa.RecordBatch, None, None]] | None = None
     encoded: Callable[[pa.RecordBatch, list[bytes]], list[bytes]] | None = None
 
 
@@ -113,7 +113,8 @@ def _rows(
     key = [schema.field(schema.names.index(_spelled(schema, name))).name for name in options.key]
     batches = (source.sorted_batches or (lambda: sorted_batches(connection, scan, key, schema)))()
     try:
-        return write_rows(folder, batches, options, schema, source.encoded)
+        with closing(batches):
+            return write_rows(folder, batches, options, schema, source.encoded)
     except NullKeyError as error:
         raise null_keys(connection, scan, key, options.table) from error
     except DuplicateKeyError as error:

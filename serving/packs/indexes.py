@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,14 +68,15 @@ def _write(
 ) -> IndexEntry:
     rows = keys = chunks = 0
     items: list[tuple[bytes, bytes]] = []
-    for key, table in _groups(batches(connection, _sorted(one), one.schema), one):
-        rows, keys = rows + table.num_rows, keys + 1
-        for chunk, stream in enumerate(_streams(table, one)):
-            items.append((INDEX.pack(number) + key + CHUNK.pack(chunk), stream))
-            chunks += 1
-        if len(items) >= _PUT:
-            parts.put(items)
-            items = []
+    with closing(batches(connection, _sorted(one), one.schema)) as found:
+        for key, table in _groups(found, one):
+            rows, keys = rows + table.num_rows, keys + 1
+            for chunk, stream in enumerate(_streams(table, one)):
+                items.append((INDEX.pack(number) + key + CHUNK.pack(chunk), stream))
+                chunks += 1
+            if len(items) >= _PUT:
+                parts.put(items)
+                items = []
     if items:
         parts.put(items)
     return IndexEntry(rows, keys, chunks, all_rows - rows)

@@ -172,9 +172,10 @@ def open_pack(folder: Path, *, verify: bool = False) -> Pack:
         pack = Pack(folder, manifest)
     except (lmdb.Error, pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise corrupt(folder, str(error)) from error
-    if pack.counts()[0] != manifest.rows:
+    rows, _ = pack.counts()
+    if rows != manifest.rows:
         pack.close()
-        raise corrupt(folder, f"it holds {pack.counts()[0]} rows, its manifest says {manifest.rows}")
+        raise corrupt(folder, f"it holds {rows} rows, its manifest says {manifest.rows}")
     return pack
 
 

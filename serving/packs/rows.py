@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -41,20 +41,24 @@ def session(limits: Limits, what: str) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def sorted_batches(
     connection: duckdb.DuckDBPyConnection, scan: FileScan, key: Sequence[str], schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch, None, None]:
     """All rows of a scan in the order of their keys, as batches of `schema`."""
     rows = connection_rows(connection, scan, schema.names)
     yield from batches(connection, rows.order_by(*(name(column).asc() for column in key)), schema)
 
 
-def batches(connection: duckdb.DuckDBPyConnection, rows: exp.Select, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+def batches(
+    connection: duckdb.DuckDBPyConnection, rows: exp.Select, schema: pa.Schema
+) -> Generator[pa.RecordBatch, None, None]:
     """A query's rows as batches of `schema`."""
     import pyarrow as pa
 
-    for batch in _reader(connection, query(rows)):
-        if batch.num_rows:
-            columns = [batch.column(part.name).cast(part.type) for part in schema]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+    # A connection takes no other query while a result is open: it is closed here, whatever the taker does.
+    with _reader(connection, query(rows)) as reader:
+        for batch in reader:
+            if batch.num_rows:
+                columns = [batch.column(part.name).cast(part.type) for part in schema]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _reader(connection: duckdb.DuckDBPyConnection, text: str) -> pa.RecordBatchReader:
