@@ -124,19 +124,7 @@ class LocalPacks:
         manifest = manifest_of(store, table, pack_id)
         make_folder(final.parent, f"making the folder of {repr_name(table)}")
         partial = final.with_name(pack_id + _PARTIAL)
-        for is_last in (False, True):
-            try:
-                self._bring(store, manifest, partial)
-                break
-            except SourceError as error:
-                shutil.rmtree(partial, ignore_errors=True)
-                if is_last or error.code != "E_PACK_CORRUPT":
-                    raise
-            except (SinkError, OSError) as error:
-                if isinstance(error, OSError):
-                    shutil.rmtree(partial, ignore_errors=True)
-                    raise write_fault(error, f"fetching the pack of {repr_name(table)}") or error from error
-                raise
+        self._bring_whole(store, manifest, partial)
         partial.rename(final)
         fsync_folder(final.parent)
         return manifest
@@ -171,6 +159,22 @@ class LocalPacks:
         if found != announced.manifest_sha256 or manifest.version != announced.version:
             shutil.rmtree(folder, ignore_errors=True)
             raise corrupt(folder, "its manifest is not the one that was announced")
+
+    def _bring_whole(self, store: PackStore, manifest: Manifest, partial: Path) -> None:
+        """Bring a pack, a damaged one twice. What was cut off stays for the next time; what fills the disk goes."""
+        try:
+            try:
+                self._bring(store, manifest, partial)
+            except SourceError as error:
+                if error.code != "E_PACK_CORRUPT":
+                    raise
+                shutil.rmtree(partial, ignore_errors=True)
+                self._bring(store, manifest, partial)
+        except (PlatformError, OSError) as error:
+            fault = error if isinstance(error, PlatformError) else write_fault(error, f"fetching {partial.name}")
+            if fault is not None and fault.code in ("E_PACK_CORRUPT", "E_DISK_FULL"):
+                shutil.rmtree(partial, ignore_errors=True)
+            raise fault or error from error
 
     def _bring(self, store: PackStore, manifest: Manifest, partial: Path) -> None:
         self._make_room(manifest, partial)

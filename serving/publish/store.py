@@ -162,7 +162,8 @@ class MemoryStore:
         """See `PackStore`."""
         if table is None:
             return sorted({table for table, _ in (*self._packs, *self._documents)})
-        return sorted(pack_id for owner, pack_id in self._packs if owner == checked_table(table))
+        wanted = checked_table(table)
+        return sorted(pack_id for owner, pack_id in self._packs if owner == wanted)
 
     def put(self, table: str, pack_id: str, folder: Path) -> None:
         """See `PackStore`."""
