@@ -16,6 +16,7 @@ import xxhash
 from serving.http.errors import ApiError
 from serving.query.cache import L1_BYTES, L1_ENTRY_BYTES, Entry, ResultCache
 from serving.query.execute import Bounded
+from serving.query.flights import Flights
 from serving.query.frames import (
     MAX_ANSWER_BYTES,
     Answer,
@@ -56,6 +57,7 @@ class QueryLink:
         self.versions = VersionClock(clock)
         self._clock = clock
         self._statements: Bounded[str, Statement] = Bounded(_STATEMENTS)
+        self._checks: Flights[Statement] = Flights()
         self._channels = [_Channel(socket) for socket in sockets]
 
     def start(self) -> None:
@@ -72,13 +74,16 @@ class QueryLink:
         """The statement of a text, remembered. Raises: ApiError sql_not_allowed, sql_error, query_restarting."""
         found = self._statements.peek(sql)
         if found is None:
-            channel = self._channel(xxhash.xxh3_64_digest(sql.encode("utf-8", "replace")))
-            request = Request(id=0, op="check", sql=sql, deadline_ms=int(deadline_s * 1000))
-            answer = await channel.ask(request, deadline_s)
-            answer.raise_for_status()
-            made = Statement(answer.plan_key, tuple(answer.tables), tuple(answer.params))
+            key = xxhash.xxh3_128_digest(sql.encode("utf-8", "surrogatepass"))
+            made = await self._checks.join(key, lambda: self._checked(key, sql, deadline_s), deadline_s)
             found = self._statements.get_or(sql, lambda: made)
         return found
+
+    async def _checked(self, key: bytes, sql: str, deadline_s: float) -> Statement:
+        request = Request(id=0, op="check", sql=sql, deadline_ms=int(deadline_s * 1000))
+        answer = await self._channel(key).ask(request, deadline_s)
+        answer.raise_for_status()
+        return Statement(answer.plan_key, tuple(answer.tables), tuple(answer.params))
 
     async def ask(self, request: Request) -> Answer:
         """The answer to a query or a filter; `request.versions` names the current version of each table it reads.
@@ -145,6 +150,7 @@ class QueryLink:
 
     async def close(self) -> None:
         """End all connections; who waits is answered `query_restarting`."""
+        await self._checks.close()
         await asyncio.gather(*(channel.close() for channel in self._channels))
 
 

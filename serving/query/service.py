@@ -9,6 +9,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import xxhash
+
 from mlplatform.errors import assert_never
 from serving.http.errors import ApiError
 from serving.query.breaker import Breaker
@@ -32,6 +34,7 @@ MAX_DEADLINE_S = 30.0
 _STATEMENTS = 4096
 _FAILURES = 1000
 _FAILURE_S, _CALLERS_FAILURE_S = 1.0, 10.0
+_CHECK_S = 5.0
 _NEVER_KEPT = frozenset({"overloaded", "deadline_exceeded", "query_restarting", "draining"})
 _LOG = logging.getLogger("mlp.serve.query")
 
@@ -64,11 +67,13 @@ class QueryService:
         self.cache = ResultCache(options.cache_bytes, options.cache_entry_bytes)
         self.versions = VersionClock(clock)
         self.flights: Flights[bytes] = Flights()
+        self._checks: Flights[Checked] = Flights()
         self.slots = Slots(options.concurrency)
         self.refresher: Refresher[Request] = Refresher(self._refresh, clock)
         self.events: Counter[str] = Counter()
         self._statements: Bounded[str, Checked] = Bounded(_STATEMENTS)
         self._failures: OrderedDict[bytes, tuple[float, ApiError]] = OrderedDict()
+        self._purged: dict[str, int] = {}
         self._breakers: dict[str, Breaker] = {}
 
     @property
@@ -125,7 +130,7 @@ class QueryService:
         self.events[state] += 1
         return Answer(
             id=plan.request.id, body=entry.body, cache=state, versions=dict(entry.versions),
-            plan_key=plan.key, age_s=self.versions.age_s(entry.versions) or 0.0,
+            plan_key=plan_key(plan.base, entry.versions), age_s=self.versions.age_s(entry.versions) or 0.0,
         )  # fmt: skip
 
     # --- plans ---------------------------------------------------------------------------------------
@@ -153,8 +158,8 @@ class QueryService:
             raise ApiError("bad_body", "`sql` is missing")
         found = self._statements.peek(text)
         if found is None:
-            found = await self._executor.check(text)
-            self._statements.get_or(text, lambda: found)
+            made = await self._checks.join(_text_key(text), lambda: self._executor.check(text), _CHECK_S)
+            found = self._statements.get_or(text, lambda: made)
         return found
 
     def _versions(self, request: Request, tables: Sequence[str]) -> dict[str, int]:
@@ -170,6 +175,10 @@ class QueryService:
                 raise ApiError("table_not_found", "there is no such table", details={"table": table})
             if self.versions.observe(table, current):
                 self._retire()
+            purged = self._sources.purged_before(table)
+            if purged > self._purged.get(table, 0):
+                self._purged[table] = purged
+                self.cache.purge(table)
             versions[table] = current
         return versions
 
@@ -286,6 +295,11 @@ class QueryService:
         """End all work."""
         await self.refresher.close()
         await self.flights.close()
+        await self._checks.close()
         if self._shared is not None:
             await self._shared.close()
         self._executor.close()
+
+
+def _text_key(text: str) -> bytes:
+    return xxhash.xxh3_128_digest(text.encode("utf-8", "surrogatepass"))

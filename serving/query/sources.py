@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +12,8 @@ from mlplatform.errors import PlatformError
 from mlplatform.types import from_arrow
 from serving.http.errors import ApiError
 from serving.packs.manifest import COLUMNS, DATABASE, Manifest, is_pack_id, read_manifest
+from serving.publish.current import Current, parse_current
+from serving.publish.store import is_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,6 +57,9 @@ class Sources(Protocol):
     def tables(self) -> list[str]:
         """Names of all tables that have a current version."""
 
+    def purged_before(self, table: str) -> int:
+        """Versions below this one were deleted on request: nothing of them may be given any more."""
+
 
 class MemorySources:
     """Sources that are given, and announced by hand."""
@@ -63,6 +67,7 @@ class MemorySources:
     def __init__(self, *sources: Source) -> None:
         self._sources = {(each.table, each.version): each for each in sources}
         self._current = {each.table: each.version for each in sources}
+        self._purged: dict[str, int] = {}
 
     def announce(self, source: Source) -> None:
         """Make a version current."""
@@ -76,7 +81,7 @@ class MemorySources:
     def source(self, table: str, version: int) -> Source:
         """See `Sources`."""
         found = self._sources.get((table, version))
-        if found is None:
+        if found is None or version < self.purged_before(table):
             raise _missing(version, table in self._current)
         return found
 
@@ -84,31 +89,41 @@ class MemorySources:
         """See `Sources`."""
         return list(self._current)
 
+    def purge(self, table: str, before: int) -> None:
+        """Delete versions on request."""
+        self._purged[table] = before
+
+    def purged_before(self, table: str) -> int:
+        """See `Sources`."""
+        return self._purged.get(table, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A `CURRENT` file as it was when it was looked at last; `at_s` by the clock, `stamp` its time of change."""
+
+    at_s: float
+    stamp: tuple[int, int] | None = None
+    current: Current | None = None
+
 
 class FolderSources:
     """The packs in `<data folder>/packs`; a `CURRENT` file is looked at every 100 ms at most."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._clock = folder, clock
-        self._current: dict[str, tuple[float, int, int | None]] = {}
+        self._seen: dict[str, _Seen] = {}
         self._manifests: dict[Path, Source] = {}
 
     def current(self, table: str) -> int | None:
         """See `Sources`."""
-        now = self._clock()
-        seen, modified_ns, version = self._current.get(table, (-1.0, -1, None))
-        if seen >= 0 and now - seen < _POLL_S:
-            return version
-        path = self._folder / table / "CURRENT"
-        try:
-            stamp = path.stat().st_mtime_ns if _is_name(table) else -1
-            if stamp != modified_ns:
-                version = int(json.loads(path.read_text())["version"]) if stamp >= 0 else None
-        except (OSError, ValueError, KeyError, TypeError):
-            stamp, version = -1, None
-        if version is not None or table in self._current:
-            self._current[table] = (now, stamp, version)
-        return version
+        found = self._look(table)
+        return None if found is None else found.version
+
+    def purged_before(self, table: str) -> int:
+        """See `Sources`."""
+        found = self._look(table)
+        return 0 if found is None else found.purged_before
 
     def source(self, table: str, version: int) -> Source:
         """See `Sources`."""
@@ -130,16 +145,37 @@ class FolderSources:
         return [name for name in names if self.current(name) is not None]
 
     def _pack(self, table: str, version: int) -> Path:
-        if not _is_name(table):
+        current = self._look(table)
+        if current is None:
             raise _missing(version, False)
-        folder, prefix = self._folder / table, f"{version}-"
-        current = _announced(folder)
-        if current is not None and current.startswith(prefix):
-            return folder / current
-        names = sorted(path.name for path in folder.glob(prefix + "*") if is_pack_id(path.name))
-        if not names:
-            raise _missing(version, folder.is_dir())
-        return folder / names[-1]
+        if version == current.version:
+            return self._folder / table / current.pack_id
+        names = sorted(path.name for path in (self._folder / table).glob(f"{version}-*") if is_pack_id(path.name))
+        if not names or version < current.purged_before:
+            raise _missing(version, True)
+        return self._folder / table / names[-1]
+
+    def _look(self, table: str) -> Current | None:
+        """What is announced. A file that cannot be read leaves what was known."""
+        if not is_table(table):
+            return None
+        now_s = self._clock()
+        seen = self._seen.get(table)
+        if seen is not None and now_s - seen.at_s < _POLL_S:
+            return seen.current
+        path = self._folder / table / "CURRENT"
+        try:
+            found = path.stat()
+            stamp = found.st_mtime_ns, found.st_ino
+            if seen is None or stamp != seen.stamp:
+                seen = _Seen(now_s, stamp, parse_current(path.read_bytes(), table))
+        except FileNotFoundError:
+            self._seen.pop(table, None)
+            return None
+        except (OSError, PlatformError):
+            return None if seen is None else seen.current
+        self._seen[table] = replace(seen, at_s=now_s)
+        return seen.current
 
 
 def source_of(folder: Path, manifest: Manifest) -> Source:
@@ -155,18 +191,6 @@ def source_of(folder: Path, manifest: Manifest) -> Source:
         {part.name: from_arrow(part.type) for part in manifest.arrow_schema()}, manifest.options.key,
         folder / DATABASE if DATABASE in manifest.files else None, rows, manifest.options.max_staleness_s,
     )  # fmt: skip
-
-
-def _announced(folder: Path) -> str | None:
-    try:
-        name = str(json.loads((folder / "CURRENT").read_text())["pack_id"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return name if is_pack_id(name) else None
-
-
-def _is_name(table: str) -> bool:
-    return bool(table) and "/" not in table and "\0" not in table and not table.startswith(".")
 
 
 def _missing(version: int, is_known: bool) -> ApiError:

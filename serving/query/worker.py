@@ -31,14 +31,13 @@ MAX_OPEN_REQUESTS = 20_000
 MIN_MEMORY_BYTES = 128 * 2**20
 FAULTS_VARIABLE = "MLP_SERVING_BENCH_FAULTS"
 _WATCH_S = 0.25
-_BASE_BYTES = 384 * 2**20
 _OVER = 1.3
 _LOG = logging.getLogger("mlp.serve.query")
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
-    """A query worker's settings; `memory_bytes` is for queries, caches come on top.
+    """A query worker's settings; `memory_bytes` is for queries; caches, and `base_bytes` for the rest, come on top.
 
     Attributes:
         packs_folder: where this host's packs are.
@@ -52,6 +51,7 @@ class WorkerOptions:
     spill_folder: Path
     memory_bytes: int = 2 * 2**30
     spill_bytes: int = 4 * 2**30
+    base_bytes: int = 384 * 2**20
     concurrency: int = 4
     cache_bytes: int = 512 * 2**20
     shared_url: str | None = None
@@ -60,7 +60,7 @@ class WorkerOptions:
     @property
     def kill_above_bytes(self) -> int:
         """The resident size at which the worker ends itself."""
-        return int(self.memory_bytes * _OVER) + self.cache_bytes + _BASE_BYTES
+        return int(self.memory_bytes * _OVER) + self.cache_bytes + self.base_bytes
 
     def to_json(self) -> str:
         """The options as one argument of a command line."""
@@ -195,7 +195,7 @@ def resident_bytes() -> int:
 
 def _limit_memory(options: WorkerOptions) -> None:
     """Allocations far above the limit fail at once: the watch looks only now and then."""
-    most = 2 * options.kill_above_bytes + 2**30
+    most = 2 * options.memory_bytes + options.cache_bytes + 2 * 2**30
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
