@@ -13,7 +13,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of several processes together: CPU time of user and system, resident bytes, open files."""
+    """Of several processes together: CPU time of user and system, resident bytes without mapped files, open files."""
 
     cpu_s: float
     rss_bytes: int
@@ -49,7 +49,16 @@ def _one(pid: int) -> Usage | None:
         files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     except OSError:
         files = 0
-    return Usage((int(fields[11]) + int(fields[12])) / _TICKS, int(fields[21]) * _PAGE, files)
+    return Usage((int(fields[11]) + int(fields[12])) / _TICKS, _resident(pid), files)
+
+
+def _resident(pid: int) -> int:
+    """Memory of the process's own: pages of a pack belong to the system, which takes them back when it needs them."""
+    try:
+        fields = Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()
+    except OSError:
+        return 0
+    return (int(fields[1]) - int(fields[2])) * _PAGE
 
 
 def _stat(pid: int) -> list[str] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -150,9 +151,11 @@ def scan(table: str, *, columns: Sequence[str] | None, version: int | None, from
 
 
 def told(path: str) -> Call[Row]:
-    """A document about tables."""
+    """A document about tables; that of one table names its version."""
     reply = yield Request("GET", path, JSON)
-    return answer_of(reply, _typed(json_of(reply), dict, reply))
+    document = _typed(json_of(reply), dict, reply)
+    answer: Answer[Row] = answer_of(reply, document)
+    return answer if answer.version is not None else replace(answer, version=document.get("version"))
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
