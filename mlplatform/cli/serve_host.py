@@ -35,14 +35,13 @@ def start_command(session: Session, /, **options: object) -> None:
     from serving.server.sources import host_sources
     from serving.server.supervisor import Supervisor
 
-    workspace = session.workspace()
     given = {name: value for name, value in options.items() if value is not None}
 
     def config() -> ServeConfig:
         return _config(session.workspace(), given)
 
     found = config()
-    supervisor = Supervisor(found, host_sources(found, workspace.config.catalog, config))
+    supervisor = Supervisor(found, host_sources(found, config))
     supervisor.run(on_ready=lambda port, control: click.echo(_address(found, port, control)))
 
 
@@ -50,8 +49,11 @@ def _config(workspace: Workspace, given: dict[str, object]) -> ServeConfig:
     from serving.server.config import serve_config
 
     config = workspace.config
-    store = Path(config.warehouse).parent / "packs"
-    return serve_config({**config.serving, **given}, os.environ, state=config.state, store=store)
+    places = {
+        "root": str(config.root), "data_dir": str(config.state / "serving"), "warehouse": config.warehouse,
+        "store": str(Path(config.warehouse).parent / "packs"), "catalog": config.catalog,
+    }  # fmt: skip
+    return serve_config(config.serving, os.environ, places, given)
 
 
 def _address(config: ServeConfig, port: int, control_port: int) -> str:
@@ -79,7 +81,7 @@ def tokens_group() -> None:
 @click.option("--rate", type=float, help="Cost units a second for the whole host (a row is 1); default: unlimited.")
 @click.option("--burst", type=float, help="Cost units at once; default: one second of the rate.")
 @click.option("--priority", type=click.Choice(["interactive", "batch"]), default="interactive", show_default=True)
-@click.option("--max-in-flight", type=int, default=64, show_default=True, help="Slow requests at once.")
+@click.option("--max-in-flight", type=int, default=2000, show_default=True, help="Slow requests at once.")
 @click.pass_obj
 @guarded
 def add_tenant_command(

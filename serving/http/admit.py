@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from serving.http.errors import ApiError
+from serving.http.limits import BATCH_PART
 from serving.http.refusals import shared_refusal
 from serving.http.requests import (
     COSTS,
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 _PUBLIC = (Route.HEALTH, Route.READY)
 _OF_TABLE = frozenset(GRANTED_AS) - {Route.QUERY} | {Route.TABLE}
+# Headers that change nothing about where a request ends or whether the connection lasts.
+_PLAIN = frozenset(
+    {b"", b"host", b"authorization", b"user-agent", b"accept-encoding", b"x-deadline-ms", b"traceparent"}
+)
 _TOO_SOON = "more is asked for than this tenant's rate allows"
 
 
@@ -71,31 +76,35 @@ def refuse_unread(connection: Connection, data: bytes, now_s: float) -> bool:
         return False
     plane = connection.plane
     is_limited = caller.refuse_until_s > now_s
+    if not is_limited and len(plane.lane) <= plane.lane_most * BATCH_PART:
+        return False
     if not is_limited and not plane.is_full(caller.is_batch):
         return False
     if connection.current is not None or connection.generation != plane.directory.generation:
         return False
-    if not _is_plain_get(data, connection.auth):
+    if not _is_known_get(data, connection.tail) and not _learn_get(connection, data):
         return False
     connection.count += 1
+    connection.since_s = now_s
     if is_limited:
         caller.refused += 1
         caller.asked += 1.0
         plane.count_shed("rate", caller.is_batch)
-        wait_ms = int(min(caller.refuse_until_s - now_s, 60.0) * 100) * 10 + 10
-        data = shared_refusal(plane, ApiError("rate_limited", _TOO_SOON, retry_after_ms=wait_ms))
+        connection.transport.write(caller.refusal)
     else:
-        data = shared_refusal(plane, plane.overloaded("wait", caller.is_batch))
-    connection.transport.write(data)
-    connection.since_s = now_s
+        plane.count_shed("wait", caller.is_batch)
+        connection.transport.write(plane.overload_refusal())
+    plane.spent_on_refusal(connection, plane.clock() - now_s)
     return True
 
 
 def rate_limited(plane: Plane, caller: Caller, is_batch: bool, now_s: float) -> ApiError:
-    """The refusal of a caller beyond its rate; it is counted."""
+    """The refusal of a caller beyond its rate; it is counted, and kept for those that follow."""
     wait_s = caller.refuse_for_a_while(now_s)
     plane.count_shed("rate", is_batch)
-    return ApiError("rate_limited", _TOO_SOON, retry_after_ms=min(60_000, int(min(wait_s, 60.0) * 100) * 10 + 10))
+    error = ApiError("rate_limited", _TOO_SOON, retry_after_ms=min(60_000, int(min(wait_s, 60.0) * 100) * 10 + 10))
+    caller.refusal = shared_refusal(plane, error)
+    return error
 
 
 def _caller(plane: Plane, connection: Connection, authorization: bytes) -> Caller:
@@ -130,20 +139,29 @@ def _find_table(plane: Plane, request: Request, name: bytes, route: Route) -> No
     request.meter = table.meter(NAMES[route])
 
 
-def _is_plain_get(data: bytes, authorization: bytes) -> bool:
-    if data[:4] != b"GET " or data[-4:] != b"\r\n\r\n" or data.count(b"\r\n\r\n") != 1:
-        return False
-    if authorization and data.count(authorization) != 1:
-        return False
-    lowered = data.lower()
+def _is_known_get(data: bytes, tail: bytes) -> bool:
+    """Whether the bytes are a request line and exactly the headers that this connection sent before."""
     return (
-        b" http/1.1\r\n" in lowered
-        and b"\nhost:" in lowered
-        and b"\ncontent-length" not in lowered
-        and b"\ntransfer-encoding" not in lowered
-        and b"\nconnection: close" not in lowered
-        and b"\nupgrade" not in lowered
-        and (b"\nauthorization: " in lowered) == bool(authorization)
-        and b"/healthz" not in data
-        and b"/readyz" not in data
+        bool(tail)
+        and data.endswith(tail)
+        and data.startswith(b"GET /v1/tables/")
+        and data.find(b"\r\n") == len(data) - len(tail)
     )
+
+
+def _learn_get(connection: Connection, data: bytes) -> bool:
+    """Whether the bytes are one plain GET with this connection's token; what follows its first line is kept then."""
+    authorization = connection.auth
+    if data[:15] != b"GET /v1/tables/" or data[-4:] != b"\r\n\r\n" or data.count(b"\r\n\r\n") != 1:
+        return False
+    end = data.index(b"\r\n")
+    lowered = data[end:].lower()
+    names = [line.partition(b":")[0] for line in lowered.split(b"\r\n")]
+    if data[end - 9 : end] != b" HTTP/1.1" or names.count(b"host") != 1 or not _PLAIN.issuperset(names):
+        return False
+    if authorization and (names.count(b"authorization") != 1 or b": " + authorization + b"\r\n" not in data):
+        return False
+    if not authorization and b"authorization" in names:
+        return False
+    connection.tail = data[end:]
+    return True

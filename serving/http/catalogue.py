@@ -75,4 +75,4 @@ def answer_ready(plane: Plane, request: Request) -> None:
     if plane.is_draining or not plane.is_ready or not plane.is_healthy:
         code = "draining" if plane.is_draining else "not_ready"
         raise ApiError(code, "the server is not ready", retry_after_ms=1000)
-    send_json(plane, request, {"status": "ready"})
+    send_json(plane, request, {"status": "ready", "workers": plane.workers})

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from serving.admission.lanes import FastLane
 from serving.http.errors import ApiError
+from serving.http.limits import BATCH_PART, MOST_WAIT_S, REFUSAL_CALLS_S, REFUSAL_PART, REFUSAL_WINDOW_S
+from serving.http.refusals import shared_refusal
 from serving.http.requests import Target
 from serving.http.responses import Format, accepted
 from serving.http.served import Served, Table
-from serving.server.meters import RouteMeter
+from serving.server.meters import CLASSES, RouteMeter, class_of
+from serving.server.snapshots import add_meter
 from serving.tenants.directory import Access, Caller, Directory
 
 if TYPE_CHECKING:
@@ -21,9 +24,6 @@ if TYPE_CHECKING:
     from serving.packs.pack import PackReader
 
 MOST_A_TURN = 64
-# The fast lane refuses on arrival what would wait longer than this; interactive requests are then answered in time.
-MOST_WAIT_S = 0.020
-_BATCH_PART = 0.25
 _MEMO_SIZE = 256
 _MAX_ID = 128
 
@@ -33,7 +33,7 @@ class Request:
 
     __slots__ = ("access", "body", "caller", "close", "connection", "deadline_s", "error", "headers", "is_admitted",
                  "is_batch", "is_open", "keeps", "meter", "method", "queued_s", "received_s", "request_id", "served_s",
-                 "table", "target", "url")  # fmt: skip
+                 "table", "target", "task", "url")  # fmt: skip
 
     target: Target
     access: Access
@@ -53,13 +53,23 @@ class Request:
         self.request_id = given if len(given) <= _MAX_ID else b""
         self.error: ApiError | None = None
         self.meter: RouteMeter | None = None
+        self.task: asyncio.Task[None] | None = None
 
 
 class SlowRoutes(Protocol):
     """Serves what leaves this process: filter, query, scan."""
 
+    open: int
+
     async def __call__(self, request: Request) -> None:
-        """Answer through the request's connection; raises ApiError."""
+        """Answer through the request's connection, whatever happens."""
+
+    @property
+    def limit(self) -> int:
+        """Scans that may run at once."""
+
+    def cache_counts(self) -> dict[str, float]:
+        """What the cache of answers counts."""
 
 
 class Events(Protocol):
@@ -96,7 +106,16 @@ class Plane:
         self.is_ready = False  # packs were looked for
         self.is_healthy = True  # the host's processes stay alive
         self.max_connections = 10_000
+        self.workers = 1  # data workers of the host: clients open at least two connections for each
         self.shed: dict[tuple[str, bool], int] = {}
+        self.queued = [0] * CLASSES
+        self.refusal_s = 0.0  # time spent on refusals, estimated from samples
+        self._refusal_window_s = 0.0
+        self._window_ends_s = clock() + REFUSAL_WINDOW_S
+        self._paused: list[Connection] = []
+        self._overload = b""
+        self.sampled = 0
+        self.restored: list[dict[str, Any]] = []  # Any: JSON; what a worker before this one counted
         self.refusals: dict[tuple[object, ...], bytes] = {}
         # Requests without a table of their own: health, lists, queries, what never became a request.
         self.meters: dict[str, RouteMeter] = {}
@@ -125,10 +144,14 @@ class Plane:
         name = pack.table.encode()
         table = self.tables.get(name)
         if table is None:
-            self.tables[name] = Table(pack.table, Served(pack))
+            table = self.tables[name] = Table(pack.table, Served(pack))
+            for meter in self.restored:
+                if meter["table"] == pack.table:
+                    add_meter(table.meter(meter["route"]), meter)
         else:
             known = table.older.get(pack.pack_id.encode())
             table.swap(known if known is not None else Served(pack), self.clock())
+        table.mapped_s = self.clock()
 
     def remove(self, table: str) -> None:
         """Serve a table no longer."""
@@ -164,15 +187,20 @@ class Plane:
         for late in lane.expired(now_s):
             self._refuse_late(late, now_s)
         done = 0
+        first_s = started_s
         while done < MOST_A_TURN:
             request = lane.take(now_s)
             if request is None:
                 break
+            if not done:
+                first_s = request.queued_s
             done += 1
             request.served_s = now_s
             self.serve(request)
             now_s = self.clock()
         if done:
+            # One of the turn stands for all: the first one waited longest.
+            self.queued[class_of(started_s - first_s)] += done
             self.service_s += 0.05 * ((now_s - started_s) / done - self.service_s)
         if len(lane) and self.call_soon is not None:
             self.call_soon(self.drain)
@@ -183,10 +211,33 @@ class Plane:
     def is_full(self, is_batch: bool) -> bool:
         """Whether a request that comes now would wait too long."""
         waiting = len(self.lane)
-        return waiting > (self.lane_most * _BATCH_PART if is_batch else self.lane_most)
+        return waiting > (self.lane_most * BATCH_PART if is_batch else self.lane_most)
+
+    def overload_refusal(self) -> bytes:
+        """The answer to whoever comes while the lane is full."""
+        if not self._overload:
+            error = ApiError("overloaded", "the server has more to do than it can", retry_after_ms=100)
+            self._overload = shared_refusal(self, error)
+        return self._overload
+
+    def spent_on_refusal(self, connection: Connection, seconds: float) -> None:
+        """Count the cost of a refusal; beyond what may be spent, its connection is not read for a while."""
+        cost_s = seconds + REFUSAL_CALLS_S
+        self.refusal_s += cost_s
+        self._refusal_window_s += cost_s
+        if self._refusal_window_s > REFUSAL_PART * REFUSAL_WINDOW_S and connection.is_writable:
+            connection.transport.pause_reading()
+            self._paused.append(connection)
 
     def tick(self) -> None:
-        """Every 10 ms: how many requests may wait, by what one took lately."""
+        """Every 10 ms: how many requests may wait, by what one took lately; the paused are read again in time."""
+        now_s = self.clock()
+        if now_s >= self._window_ends_s:
+            self._window_ends_s = now_s + REFUSAL_WINDOW_S
+            self._refusal_window_s = 0.0
+            paused, self._paused = self._paused, []
+            for connection in paused:
+                connection.read_again()
         self.lane_most = max(16, min(10_000, int(MOST_WAIT_S / max(self.service_s, 1e-6))))
 
     def overloaded(self, reason: str, is_batch: bool, wait_ms: int = 100) -> ApiError:
@@ -209,11 +260,12 @@ class Plane:
 
     # --- the slow lane -----------------------------------------------------------------------------
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:  # Any: what coroutines exchange with their loop
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:  # Any: what it exchanges with its loop
         """Run a slow answer; the plane keeps hold of it until it ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     # --- small things ------------------------------------------------------------------------------
 
@@ -232,6 +284,18 @@ class Plane:
         if found is None:
             found = self.meters[route] = RouteMeter("", route)
         return found
+
+    def slow_open(self) -> int:
+        """Slow requests at work or waiting."""
+        return self.slow.open if self.slow is not None else 0
+
+    def slow_limit(self) -> int:
+        """Scans that may run at once."""
+        return self.slow.limit if self.slow is not None else 0
+
+    def cache_counts(self) -> dict[str, float]:
+        """Hits, misses and bytes of the worker's own cache of query answers."""
+        return self.slow.cache_counts() if self.slow is not None else {}
 
     def new_id(self) -> bytes:
         """A request id that no other worker gives."""

@@ -50,7 +50,8 @@ class Connection(asyncio.Protocol):
 
     __slots__ = ("auth", "body_bytes", "caller", "chunks", "count", "current", "generation", "head_count", "headers",
                  "is_deaf", "is_over", "is_writable", "last_ends_s", "parser", "pending", "phase", "plane",
-                 "read_bytes", "received_s", "request", "since_s", "transport", "unread_head", "url")  # fmt: skip
+                 "read_bytes", "received_s", "request", "since_s", "tail", "transport", "unread_head",
+                 "url")  # fmt: skip
 
     def __init__(self, plane: Plane) -> None:
         self.plane = plane
@@ -68,6 +69,7 @@ class Connection(asyncio.Protocol):
         self.current: Request | None = None  # being answered
         self.pending: deque[Request] = deque()
         self.auth = b""
+        self.tail = b""  # the headers of a plain request, as this client writes them
         self.caller: Caller | None = None
         self.generation = -1
         self.count = 0
@@ -89,6 +91,8 @@ class Connection(asyncio.Protocol):
         self.is_deaf = self.is_over = True
         if self.current is not None:
             self.current.is_open = False
+            if self.current.task is not None:
+                self.current.task.cancel()
         self.current = None
         self.pending.clear()
         self.plane.connections.discard(self)
@@ -246,6 +250,11 @@ class Connection(asyncio.Protocol):
         self.is_deaf = self.is_over = True
         self.transport.abort()
 
+    def read_again(self) -> None:
+        """Read on after a pause, unless something else keeps it from reading."""
+        if not self.is_over and not self.pending and self.is_writable and not self.transport.is_closing():
+            self.transport.resume_reading()
+
     def turn_away(self) -> None:
         """Say that there are too many connections, and end this one."""
         request = Request(self, {}, self.received_s)
@@ -293,7 +302,7 @@ class Connection(asyncio.Protocol):
             if not request.is_admitted:
                 admit(self.plane, request)
             if request.target.route in SLOW_ROUTES and self.plane.slow is not None:
-                self.plane.start(self.plane.slow(request))
+                request.task = self.plane.start(self.plane.slow(request))
             else:
                 self.plane.queue(request)
         except ApiError as error:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from serving.http.plane import Plane, Request
     from serving.http.served import Served
 
+# One request of so many is counted for the table's hot keys; a power of two less one.
+_HOT_EVERY = 15
 _KNOWN = frozenset({"version", "columns", "int64"})
 _MAX_SEGMENT = 3 * MAX_KEY_BYTES + 100
 
@@ -24,6 +26,9 @@ _MAX_SEGMENT = 3 * MAX_KEY_BYTES + 100
 def answer_row(plane: Plane, request: Request) -> None:
     """Answer with one row. Raises: ApiError."""
     target = request.target
+    plane.sampled += 1
+    if not plane.sampled & _HOT_EVERY:
+        request.table.hot.saw(target.argument[:_MAX_SEGMENT])
     if target.parameters or request.access.denied:
         _answer_shaped(plane, request)
         return

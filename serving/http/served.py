@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from serving.http.errors import ApiError
 from serving.http.responses import Format, head_of
+from serving.server.hotkeys import HotKeys
 from serving.server.meters import RouteMeter
 
 if TYPE_CHECKING:
@@ -54,13 +55,16 @@ class Served:
 class Table:
     """A published table: the current pack, kept older ones, and its meters."""
 
-    __slots__ = ("_meters", "current", "name", "older", "pinned")
+    __slots__ = ("_meters", "current", "hot", "mapped_s", "name", "older", "pinned", "shadow")
 
     def __init__(self, name: str, current: Served) -> None:
         self.name = name
         self.current = current
         self.older: dict[bytes, Served] = {}  # by pack id
         self.pinned: frozenset[int] = frozenset()
+        self.hot = HotKeys()
+        self.shadow = [0, 0]  # answers compared, and unlike
+        self.mapped_s = 0.0
         self._meters: dict[str, RouteMeter] = {}
 
     def at(self, version: int | None) -> Served:

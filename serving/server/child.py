@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 
@@ -16,9 +15,10 @@ def main(arguments: list[str]) -> None:
 
             run_data(folder, index, port)
         case "query":
-            from serving.server.config import read_config
+            from serving.query.worker import run as run_query
+            from serving.server.config import query_options, read_config
 
-            importlib.import_module("serving.query.worker").main(read_config(folder), index)
+            run_query(query_options(read_config(folder), index))
         case "control":
             from serving.server.control import main as run_control
 

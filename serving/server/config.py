@@ -8,9 +8,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlplatform.errors import UsageError, did_you_mean, listed, repr_name
+
+if TYPE_CHECKING:
+    from serving.query.worker import WorkerOptions
 
 PREFIX = "MLP_SERVING_"
 FILE_NAME = "config.json"
@@ -25,7 +28,7 @@ class ServeConfig:
 
     Attributes:
         data_dir: the host's folder: packs, tenants, sockets, metrics.
-        store: where packs are fetched from.
+        store: where packs are fetched from; warehouse, catalog: the workspace's, for the admin's verbs.
         workers: data workers; query_workers: processes that run SQL, 0 for none.
         query_memory_bytes: what all query workers together may take.
         trusted_proxies: addresses whose `x-forwarded-*` are believed, where `behind_proxy`.
@@ -36,6 +39,8 @@ class ServeConfig:
 
     data_dir: Path
     store: str
+    warehouse: str = ""
+    catalog: str = "sqlite://"
     host: str = "127.0.0.1"
     port: int = 8080
     control_host: str = "127.0.0.1"
@@ -77,20 +82,23 @@ class ServeConfig:
         return cls(**{**document, "data_dir": Path(document["data_dir"]), "trusted_proxies": proxies})
 
 
-def serve_config(document: Mapping[str, Any], env: Mapping[str, str], *, state: Path, store: Path) -> ServeConfig:
-    """The configuration of the mapping `serving:`, overridden by variables (`MLP_SERVING_PORT=0`).
+def serve_config(
+    document: Mapping[str, Any], env: Mapping[str, str], places: Mapping[str, str], given: Mapping[str, Any]
+) -> ServeConfig:  # Any: YAML
+    """The configuration of the mapping `serving:`, overridden by variables (`MLP_SERVING_PORT=0`), then by `given`.
 
     Args:
-        state: the workspace's `.mlp` folder; store: the default pack store.
+        places: the workspace's root, data_dir, store, warehouse and catalog, for what nobody says.
     Raises: UsageError E_WORKSPACE naming the key.
     """
-    given: dict[str, Any] = {"data_dir": str(state / "serving"), "store": str(store)}  # Any: YAML
-    flat = _flat(document)
-    given.update(flat)
-    for name in _KINDS:
-        value = env.get(PREFIX + name.upper())
-        if value is not None and value != "":
-            given[name] = value
+    root = Path(places["root"])
+    found: dict[str, Any] = {name: value for name, value in places.items() if name != "root"}  # Any: YAML
+    found.update(_flat(document))
+    found.update({name: env[PREFIX + name.upper()] for name in _KINDS if env.get(PREFIX + name.upper())})
+    found.update(given)
+    for name in ("data_dir", "store"):
+        found[name] = str(root / Path(str(found[name])).expanduser())
+    given = found
     config = ServeConfig(**{name: _value(name, value) for name, value in given.items()})
     check_config(config)
     return config
@@ -153,6 +161,20 @@ def write_config(config: ServeConfig) -> None:
 def read_config(data_dir: Path) -> ServeConfig:
     """The children's copy."""
     return ServeConfig.from_json(json.loads((data_dir / FILE_NAME).read_text("utf-8")))
+
+
+def query_options(config: ServeConfig, index: int) -> WorkerOptions:
+    """What one query worker is told; the memory of all is shared evenly."""
+    from serving.query.worker import WorkerOptions
+
+    return WorkerOptions(
+        socket=config.socket_path(index),
+        packs_folder=config.data_dir / "packs",
+        spill_folder=config.data_dir / f"spill{index}",
+        memory_bytes=config.query_memory_bytes // max(1, config.query_workers),
+        cache_bytes=config.l2_bytes // max(1, config.query_workers),
+        shared_url=config.l3_url,
+    )
 
 
 def is_loopback(host: str) -> bool:

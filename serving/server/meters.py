@@ -27,13 +27,14 @@ def upper_bound_s(index: int) -> float:
 class RouteMeter:
     """Counts of one table and route. `statuses` is (status, cache, is_batch) → count."""
 
-    __slots__ = ("durations", "route", "statuses", "table")
+    __slots__ = ("durations", "route", "statuses", "sums_s", "table")
 
     def __init__(self, table: str, route: str) -> None:
         self.table = table
         self.route = route
         self.statuses: dict[tuple[int, str, bool], int] = {}
         self.durations = ([0] * CLASSES, [0] * CLASSES)  # interactive, batch
+        self.sums_s = [0.0, 0.0]
 
     def count(self, status: int, cache: str, is_batch: bool, seconds: float) -> None:
         """Count one answer."""
@@ -45,6 +46,7 @@ class RouteMeter:
         else:
             shift = micros.bit_length() - 4
             index = (shift << 3) + (micros >> shift)
+        self.sums_s[is_batch] += seconds
         self.durations[is_batch][index if index < CLASSES else CLASSES - 1] += 1
 
 

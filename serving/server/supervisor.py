@@ -107,7 +107,7 @@ class Supervisor:
                 stack.enter_context(_reserved(self.config.control_host, self.config.control_port)),
             )
             write_config(self.config)
-            (self.config.data_dir / "shares.mmap").unlink(missing_ok=True)
+            _fresh(self.config.data_dir)
             self._sync()
             stack.enter_context(_signals(self._stop.set, self._reload.set))
             self._children = _children(self.config, *self._ports)
@@ -245,6 +245,16 @@ def _children(config: ServeConfig, port: int, control_port: int) -> list[Child]:
         *(Child("query", number) for number in range(config.query_workers)),
         Child("control", 0, control_port),
     ]
+
+
+def _fresh(folder: Path) -> None:
+    """Nothing of an earlier server is left: shares, counts."""
+    for name in ("shares.mmap", "purge.json"):
+        (folder / name).unlink(missing_ok=True)
+    counts = folder / "metrics"
+    counts.mkdir(exist_ok=True)
+    for path in counts.iterdir():
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

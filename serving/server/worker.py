@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import ssl
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,20 @@ from pathlib import Path
 import uvloop
 
 from mlplatform.errors import PlatformError
+from serving.admission.limiter import Gradient2
 from serving.admission.shares import FILE_NAME as SHARES_NAME
 from serving.admission.shares import AloneShares, Shares
 from serving.http.plane import Plane
 from serving.http.protocol import Connection
 from serving.http.routes import serve_with
+from serving.http.scan import ScanLane
+from serving.http.slow import Slow
 from serving.publish.fetch import LocalPacks
+from serving.query.link import QueryLink
+from serving.server.admin import read_purge
 from serving.server.config import ServeConfig, read_config
 from serving.server.logs import JsonLog
+from serving.server.snapshots import read_snapshots, restore, snapshot, snapshot_path, write_snapshot
 from serving.server.sockets import listen
 from serving.server.state import read_state
 from serving.server.watch import PackWatch
@@ -48,6 +55,7 @@ class Worker:
     server: asyncio.Server | None = None
     snapshot_mark: tuple[int, int] | None = None
     loop_lag_s: float = 0.0
+    purged: int = 0
 
 
 def main(data_dir: Path, index: int, port: int) -> None:
@@ -66,7 +74,14 @@ async def _serve(config: ServeConfig, index: int, port: int, log: JsonLog) -> No
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal's; the supervisor decides
     loop.add_signal_handler(signal.SIGHUP, partial(_reload, worker))
+    link = None
+    if config.query_workers:
+        link = QueryLink([config.socket_path(number) for number in range(config.query_workers)],
+                         cache_bytes=config.l1_bytes)  # fmt: skip
+        link.start()
+    plane.slow = Slow(plane, link, ScanLane(plane.clock, _scan_limit(config.workers)), config.max_staleness_s)
     load_tenants(worker)
+    _take_up_counts(worker)
     worker.watch.look()
     listener = listen(config.host, port)
     worker.server = await loop.create_server(
@@ -91,6 +106,8 @@ async def _serve(config: ServeConfig, index: int, port: int, log: JsonLog) -> No
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    if link is not None:
+        await link.close()
     log("stopped")
 
 
@@ -98,11 +115,17 @@ def _worker(config: ServeConfig, index: int, log: JsonLog) -> Worker:
     directory = Directory()
     plane = Plane(directory, events=log, behind_proxy=config.behind_proxy)
     plane.max_connections = config.max_connections
+    plane.workers = config.workers
     plane.serve = serve_with(plane)
     shares: Shares | AloneShares = AloneShares()
     if config.workers > 1:
         shares = Shares(config.data_dir / SHARES_NAME, index, config.workers)
     return Worker(config, index, plane, PackWatch(LocalPacks(config.data_dir), plane, log), shares, log)
+
+
+def _scan_limit(workers: int) -> Gradient2:
+    """This worker's part of the host's 8, at least 2 and at most 64 slow requests."""
+    return Gradient2(max(1, 8 // workers), max(1, 2 // workers), max(1, 64 // workers))
 
 
 def load_tenants(worker: Worker) -> None:
@@ -129,6 +152,8 @@ def _reload(worker: Worker) -> None:
     worker.watch.look()
     worker.config = read_config(worker.config.data_dir)
     worker.plane.max_connections = worker.config.max_connections
+    if isinstance(worker.plane.slow, Slow):
+        worker.plane.slow.max_staleness_s = worker.config.max_staleness_s
 
 
 async def _every_10_ms(worker: Worker) -> None:
@@ -163,10 +188,38 @@ async def _every_second(worker: Worker) -> None:
         for connection in list(plane.connections):
             connection.time_out(now_s)
         plane.retire(now_s)
+        _write_counts(worker, now_s)
+        _purge_told(worker)
         plane.is_healthy = read_state(worker.config.data_dir).is_ready
         if now_s - tenants_s >= TENANTS_S:
             tenants_s = now_s
             load_tenants(worker)
+
+
+def _write_counts(worker: Worker, now_s: float) -> None:
+    document = snapshot(worker.plane, loop_lag_s=worker.loop_lag_s, now_s=now_s, wall_s=time.time())
+    try:
+        write_snapshot(snapshot_path(worker.config.data_dir, f"data-{worker.index}"), document)
+    except OSError as error:
+        worker.log("metrics_unwritten", error=str(error))
+
+
+def _purge_told(worker: Worker) -> None:
+    sequence, table = read_purge(worker.config.data_dir)
+    if sequence != worker.purged:
+        worker.purged = sequence
+        if isinstance(worker.plane.slow, Slow):
+            worker.plane.slow.purge(table)
+
+
+def _take_up_counts(worker: Worker) -> None:
+    """Go on from what a worker of this place counted before it died."""
+    document = read_snapshots(worker.config.data_dir).get(f"data-{worker.index}")
+    if document is not None:
+        try:
+            restore(worker.plane, document)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            worker.log("metrics_unreadable", error=repr(error))
 
 
 async def _drain(worker: Worker) -> None:
@@ -184,6 +237,7 @@ async def _drain(worker: Worker) -> None:
             connection.time_out(now_s)
     for connection in list(plane.connections):
         connection.abort()
+    _write_counts(worker, plane.clock())
     await asyncio.sleep(0)
 
 

@@ -28,8 +28,8 @@ class Access:
 class Caller:
     """One tenant as this worker meets it."""
 
-    __slots__ = ("_access", "asked", "bucket", "demand", "in_flight", "is_batch", "refuse_until_s", "refused", "tenant",
-                 "units")  # fmt: skip
+    __slots__ = ("_access", "asked", "bucket", "demand", "in_flight", "is_batch", "refusal", "refuse_until_s",
+                 "refused", "tenant", "units")  # fmt: skip
 
     def __init__(self, tenant: Tenant, now_s: float) -> None:
         self.tenant = tenant
@@ -42,6 +42,7 @@ class Caller:
         self.refused = 0
         self.in_flight = 0
         self.refuse_until_s = 0.0
+        self.refusal = b""
 
     def access(self, table: str) -> Access | None:
         """What this caller may do with a published table; None when it may not know of it. Only names of published

@@ -49,7 +49,7 @@ class Tenant:
     rate: float | None = None
     burst: float | None = None
     priority: Priority = "interactive"
-    max_in_flight: int = 64
+    max_in_flight: int = 2000
     limits: TenantLimits = field(default_factory=TenantLimits)
     slot: int = 0
 
@@ -93,7 +93,7 @@ def checked(tenant: Tenant) -> Tenant:
 
 
 # Who everybody is while no token is configured: that server listens on the loopback address only.
-LOCAL = Tenant("local", (Grant("*", ROUTES),))
+LOCAL = Tenant("local", (Grant("*", ROUTES),), max_in_flight=100_000)
 
 
 def _read(document: Mapping[str, Any]) -> Tenant:  # Any: JSON
@@ -109,7 +109,7 @@ def _read(document: Mapping[str, Any]) -> Tenant:  # Any: JSON
             rate=_number(document.get("rate")),
             burst=_number(document.get("burst")),
             priority=document.get("priority", "interactive"),
-            max_in_flight=int(document.get("max_in_flight", 64)),
+            max_in_flight=int(document.get("max_in_flight", 2000)),
             limits=TenantLimits(**document.get("limits", {})),
             slot=int(document.get("slot", 0)),
         )

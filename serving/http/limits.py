@@ -1,0 +1,13 @@
+"""Bounds that several parts of the HTTP side share."""
+
+from __future__ import annotations
+
+# The fast lane refuses on arrival what would wait longer than this; interactive requests are then answered in time.
+MOST_WAIT_S = 0.020
+# Batch requests may fill this part of the fast lane.
+BATCH_PART = 0.25
+# Refusals may take this part of the loop's time; beyond it the refused are not read for the rest of a window.
+REFUSAL_PART = 0.20
+REFUSAL_WINDOW_S = 0.100
+# What reading and writing a refusal costs outside our own code: two system calls and the loop's turn.
+REFUSAL_CALLS_S = 8e-6

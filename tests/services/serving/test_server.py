@@ -1,0 +1,199 @@
+"""A whole server: routes over real packs, swaps, deaths, drains, tenants, metrics."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import msgspec
+import pyarrow as pa
+import pytest
+
+from serving.publish.publish import pin, rollback
+from serving.tenants.catalog import TenantCatalog
+from serving.tenants.tenants import Grant, Tenant
+from tests.services.serving.published import OPTIONS, TABLE, publish_rows, publisher, trips
+from tests.services.serving.running import Running, mlp, serving, until
+
+ROWS = 500
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("server")
+    publish_rows(folder, trips(ROWS), replace(OPTIONS, sql=True))
+    with serving(folder, workers=2, query_workers=1) as running:
+        yield running
+        assert running.stop() == 0
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url) as client:
+        yield client
+
+
+def test_a_row_comes_as_json_and_msgpack(client: httpx.Client) -> None:
+    found = client.get(f"/v1/tables/{TABLE}/rows/7")
+    expected = {"trip_id": 7, "driver": "d7", "mark": "a" * 20, "secret": "s7"}
+    assert (found.status_code, found.json(), found.headers["x-cache"]) == (200, expected, "PACK")
+    packed = client.get(f"/v1/tables/{TABLE}/rows/7", headers={"accept": "application/msgpack"})
+    assert msgspec.msgpack.decode(packed.content) == expected
+
+
+def test_an_index_gives_all_its_rows_in_parts(client: httpx.Client) -> None:
+    seen: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = client.get(
+            f"/v1/tables/{TABLE}/by/by_driver/d3", params={"limit": 7, **({"cursor": cursor} if cursor else {})}
+        )
+        seen += [row["trip_id"] for row in page.json()["rows"]]
+        cursor = page.json()["next_cursor"]
+    assert seen == [number for number in range(ROWS) if number % 10 == 3]
+
+
+def test_a_filter_and_a_query_are_answered_and_kept(client: httpx.Client) -> None:
+    body = {"where": [["driver", "=", "d3"], ["trip_id", "<", 20]], "columns": ["trip_id"]}
+    found = client.post(f"/v1/tables/{TABLE}:filter", json=body)
+    assert (found.status_code, found.json()["rows"]) == (200, [{"trip_id": 3}, {"trip_id": 13}])
+    query = {"sql": f"SELECT count(*) AS n FROM {TABLE} WHERE driver = $d", "params": {"d": "d4"}}
+    states = set()
+    for _ in range(8):
+        answer = client.post("/v1/query", json=query)
+        assert (answer.status_code, answer.json()["rows"]) == (200, [{"n": 50}]), answer.text
+        states.add(answer.headers["x-cache"])
+    assert "HIT" in states
+
+
+def test_a_scan_streams_the_rows_between_two_keys(client: httpx.Client) -> None:
+    found = client.get(f"/v1/tables/{TABLE}/scan", params={"from_key": "10", "to_key": "200", "columns": "trip_id"})
+    rows = pa.ipc.open_stream(found.content).read_all()
+    assert rows["trip_id"].to_pylist() == list(range(10, 200))
+
+
+def test_metrics_count_the_answers_of_all_workers(server: Running, client: httpx.Client) -> None:
+    for _ in range(20):
+        with httpx.Client(base_url=server.url) as other:  # a connection each, so that both workers get some
+            assert other.get(f"/v1/tables/{TABLE}/rows/100000").status_code == 404
+    line = (
+        f'mlp_serve_requests_total{{cache="NONE",priority="interactive",route="row",status="404",table="{TABLE}"}} 20.0'
+    )
+    until(lambda: line in httpx.get(f"{server.control_url}/metrics").text)
+    text = httpx.get(f"{server.control_url}/metrics").text
+    assert f'mlp_serve_pack_version{{table="{TABLE}"}} 0.0' in text
+    assert "100000" not in text.replace("1000000", "")
+
+
+def test_the_control_plane_tells_and_does(server: Running) -> None:
+    status = httpx.get(f"{server.control_url}/admin/v1/status").json()
+    assert status["tables"][TABLE]["version"] == 0
+    assert {child["name"] for child in status["children"]} == {"data-0", "data-1", "query-0", "control-0"}
+    warmed = httpx.post(f"{server.control_url}/admin/v1/tables/{TABLE}/warm").json()
+    assert warmed["bytes"] > 0
+    missing = httpx.put(f"{server.control_url}/admin/v1/tables/{TABLE}/current", json={"version": 77})
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "E_PACK_MISSING")
+
+
+def test_a_killed_worker_comes_back_and_the_other_serves_on(server: Running) -> None:
+    victim = server.children("data-0")["data-0"]
+    os.kill(victim, signal.SIGKILL)
+    for _ in range(30):
+        with httpx.Client(base_url=server.url, transport=httpx.HTTPTransport(retries=3)) as client:
+            assert client.get(f"/v1/tables/{TABLE}/rows/1").status_code == 200
+    until(lambda: server.children("data-0").get("data-0") not in (None, victim))
+    restarts = {name: count for name, _, count in server.state()["children"]}
+    assert restarts["data-0"] == 1
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Running]:
+    publish_rows(tmp_path, trips(ROWS, mark="a"))
+    with serving(tmp_path, workers=1, query_workers=0) as running:
+        yield running
+
+
+def test_swaps_and_rollbacks_lose_and_mix_nothing(own: Running) -> None:
+    stop = threading.Event()
+    wrong: list[object] = []
+    seen: set[str] = set()
+
+    def read() -> None:
+        keys = [[number] for number in range(0, ROWS, 5)]
+        with httpx.Client(base_url=own.url) as client:
+            while not stop.is_set():
+                found = client.post(f"/v1/tables/{TABLE}/rows:batchGet", json={"keys": keys})
+                marks = {row["mark"][0] for row in found.json()["rows"]} if found.status_code == 200 else set()
+                version = found.headers.get("x-dataset-version", "")
+                seen.add(version)
+                if found.status_code != 200 or marks != {"abc"[int(version)]}:
+                    wrong.append((found.status_code, version, marks))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number, mark in enumerate("bc", 1):
+            assert publish_rows(own.folder, trips(ROWS, mark=mark)) == number
+            until(lambda number=number: str(number) in seen)
+        pin(publisher(own.folder), TABLE, 1, reason="a training run")
+        rollback(publisher(own.folder), TABLE, 0)
+        seen.discard("0")
+        until(lambda: "0" in seen)
+    finally:
+        stop.set()
+        reader.join()
+    assert wrong == []
+    with httpx.Client(base_url=own.url) as client:
+        path = f"/v1/tables/{TABLE}/rows/3"
+        until(lambda: client.get(path, params={"version": 1}).status_code == 200)
+        assert client.get(path, params={"version": 1}).json()["mark"][0] == "b"
+        assert client.get(path, headers={"x-min-version": "2"}).status_code == 412
+        assert client.get(path, params={"version": 9}).json()["error"]["code"] == "version_unknown"
+
+
+def test_a_corrupt_pack_is_refused_and_the_old_version_serves(own: Running) -> None:
+    store = own.folder / "packs" / TABLE
+    publish_rows(own.folder, trips(ROWS, mark="b"))
+    with httpx.Client(base_url=own.url) as client:
+        path = f"/v1/tables/{TABLE}/rows/3"
+        until(lambda: client.get(path).headers["x-dataset-version"] == "1")
+        publish_rows(own.folder / "elsewhere", trips(ROWS, mark="c"))
+        text = (store / "CURRENT.json").read_text()
+        (store / "CURRENT.json").write_text(text.replace('"sequence": 2', '"sequence": 3').replace('"1-', '"7-', 1))
+        until(lambda: bool(own.state()["problems"]))
+        assert client.get(path).headers["x-dataset-version"] == "1"
+
+
+def test_tokens_open_what_is_granted_and_revoking_closes_it(own: Running) -> None:
+    url = f"sqlite:///{own.folder}/.mlp/catalog.db"
+    with TenantCatalog(url) as catalog:
+        catalog.put(Tenant("app", (Grant("features.*", ("rows",), ("secret",)),)))
+        catalog.put(Tenant("other", (Grant("other.*", ("rows",)),)))
+        token, record = catalog.add_token("app")
+        foreign, _ = catalog.add_token("other")
+    path = f"/v1/tables/{TABLE}/rows/3"
+    with httpx.Client(base_url=own.url) as client:
+        until(lambda: client.get(path).status_code == 401)
+        headers = {"authorization": f"Bearer {token}"}
+        found = client.get(path, headers=headers)
+        assert found.json() == {"trip_id": 3, "driver": "d3", "mark": "a" * 20}
+        refused = client.get(path, params={"columns": "secret"}, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "column_not_granted")
+        assert client.get(f"/v1/tables/{TABLE}/by/by_driver/d3", headers=headers).status_code == 403
+        hidden = client.get(path, headers={"authorization": f"Bearer {foreign}"})
+        assert (hidden.status_code, hidden.json()["error"]["code"]) == (404, "table_not_found")
+        mlp(own.folder, "serve", "tokens", "revoke", record.id)
+        until(lambda: client.get(path, headers=headers).status_code == 401)
+    assert token not in (own.folder / "log.jsonl").read_text()
+
+
+def test_a_drain_answers_what_is_at_work_and_exits_with_0(own: Running) -> None:
+    with httpx.Client(base_url=own.url) as client:
+        assert client.get(f"/v1/tables/{TABLE}/rows/3").status_code == 200
+        assert own.stop() == 0
+    assert not (own.folder / ".mlp" / "serving" / "state.json").exists()
