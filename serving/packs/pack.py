@@ -93,6 +93,18 @@ class Pack:
         positions = [POSITION.unpack(position)[0] for position in found if position is not None]
         return self.columns_table().take(pa.array(positions, pa.int64())), asked
 
+    def position(self, key: bytes) -> int | None:
+        """Where the row of a key stands in `columns_table`, or None."""
+        found = self._part_read.get(POSITIONS + key)
+        return None if found is None else int(POSITION.unpack(found)[0])
+
+    def place(self, key: bytes) -> int:
+        """The position of the first row whose key is this one or beyond it."""
+        with self._part_read.cursor() as cursor:
+            if cursor.set_range(POSITIONS + key) and cursor.key().startswith(POSITIONS):
+                return int(POSITION.unpack(cursor.value())[0])
+        return self.manifest.rows
+
     def index_chunks(self, name: str, key: bytes) -> Iterator[bytes]:
         """See `PackReader`."""
         number, _ = self._indexes[name]

@@ -14,6 +14,7 @@ from serving.packs.keys import MAX_KEY_BYTES, KeyCodec
 from serving.packs.manifest import COLUMNS, PARTS, ROWS
 from serving.packs.options import PackOptions
 from serving.packs.pack import POSITION, POSITIONS, codec_of
+from serving.packs.rows import BATCH_ROWS
 from serving.packs.values import encode_rows
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # A sparse file: only pages that are written take space. The builder grows it when it is full.
 _MAP_BYTES = 2**30
 _EXAMPLES = 3
+_MANY = 4096
 
 Encode = Callable[["pa.RecordBatch", list[bytes]], list[bytes]]
 
@@ -64,7 +66,7 @@ def write_rows(
         pa.ipc.new_file(file, schema) as columns,
     ):
         last: bytes | None = None
-        for batch in batches:
+        for batch in rebatched(batches, schema):
             keys = _keys(batch, codec, options, batches)
             _check_order(last, keys)
             texts = encode(batch, keys) if encode is not None else encode_rows(batch, options.row_format)
@@ -77,6 +79,34 @@ def write_rows(
     return Written(count, watch.found())
 
 
+def rebatched(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of `BATCH_ROWS`, the last one shorter: files do not depend on who gave the rows."""
+
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        while count + batch.num_rows >= BATCH_ROWS:
+            needed = BATCH_ROWS - count
+            yield _one([*held, batch.slice(0, needed)], schema)
+            batch, held, count = batch.slice(needed), [], 0
+        if batch.num_rows:
+            held.append(batch)
+            count += batch.num_rows
+        if len(held) > _MANY:
+            held = [_one(held, schema)]
+    if held:
+        yield _one(held, schema)
+
+
+def _one(parts: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
+    """The parts as one batch in buffers of its own: a slice would bring bytes of its neighbours into the file."""
+    import pyarrow as pa
+
+    nothing = parts[0].slice(0, 0)
+    whole: pa.RecordBatch = pa.Table.from_batches([*parts, nothing], schema).combine_chunks().to_batches()[0]
+    return whole
+
+
 class Appender:
     """Appends to one LMDB file in the order of its keys; the map grows as it fills."""
 
@@ -87,7 +117,8 @@ class Appender:
 
     def put(self, items: list[tuple[bytes, bytes]]) -> None:
         """Append entries, each beyond all before it. Raises: EngineError E_ENGINE."""
-        size = sum(len(key) + len(value) + 16 for key, value in items)
+        keys, values = zip(*items, strict=True)
+        size = sum(map(len, keys)) + sum(map(len, values)) + 16 * len(items)
         # Leaves are never quite full, and a large value takes whole pages.
         needed = self.size_bytes + size * 2 + len(items) * 64 + 2**24
         self._grow(needed)

@@ -31,6 +31,7 @@ from serving.publish.current import (
     remember_options,
     write_pins,
 )
+from serving.publish.incremental import from_previous
 from serving.publish.store import CURRENT, FolderStore, PackStore
 
 Status = Literal["announced", "held", "unchanged"]
@@ -264,11 +265,18 @@ def _build(publisher: Publisher, source: Source, options: PackOptions, gate: Gat
     store = publisher.store if isinstance(publisher.store, FolderStore) else FolderStore(publisher.scratch)
     with store.building(options.table, made) as folder:
         try:
-            build_pack(source, options, folder, limits=publisher.limits, now=publisher.now())
+            with from_previous(source, options, gate.previous, _previous(publisher, gate), publisher.limits) as rows:
+                build_pack(rows, options, folder, limits=publisher.limits, now=publisher.now())
             validate_pack(folder, source.snapshot, options, gate, seed=publisher.seed)
         except OSError as error:
             raise write_fault(error, f"building the pack of {repr_name(options.table)}") or error from error
         publisher.store.put(options.table, made, folder)
+
+
+def _previous(publisher: Publisher, gate: Gate) -> Path | None:
+    if gate.previous is None or not isinstance(publisher.store, FolderStore):
+        return None
+    return publisher.store.path(gate.previous.table, gate.previous.pack_id)
 
 
 def _announce(publisher: Publisher, manifest: Manifest, *, force: bool) -> Status:
