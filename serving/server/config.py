@@ -167,6 +167,7 @@ def query_options(config: ServeConfig, index: int) -> WorkerOptions:
     """What one query worker is told; the memory of all is shared evenly."""
     from serving.query.worker import WorkerOptions
 
+    faults = os.environ.get(PREFIX + "BENCH_FAULTS")  # set by the bench alone
     return WorkerOptions(
         socket=config.socket_path(index),
         packs_folder=config.data_dir / "packs",
@@ -174,6 +175,7 @@ def query_options(config: ServeConfig, index: int) -> WorkerOptions:
         memory_bytes=config.query_memory_bytes // max(1, config.query_workers),
         cache_bytes=config.l2_bytes // max(1, config.query_workers),
         shared_url=config.l3_url,
+        faults_file=Path(faults) if faults else None,
     )
 
 

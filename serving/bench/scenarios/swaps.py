@@ -52,16 +52,19 @@ def swap(bench: Bench, result: Result) -> None:
             "127.0.0.1", host.port, poisson(1000, bench.seconds(30, 6.0)), _mixed(table, host), check=is_consistent
         )
         found = run_load(load, server_pids=host.serving_pids, during=_in_turn(host, table, events, took_s))
-        wait_for(lambda: not _maps(pids, f"/{first}-"), "freeing the old pack", limit_s=90)
+        if bench.speed >= 1:
+            began_s = time.monotonic()
+            wait_for(lambda: not _maps(pids, f"/{first}-"), "freeing the old pack", limit_s=90)
+            result.lines.append(most("old pack freed", time.monotonic() - began_s, 60, "s"))
+        strange = _seen(host, table) - {first, following}
     told = found.figures
-    versions = {first, following}
     result.lines += [
         most("not answered", told.due - told.answered, 0, "requests", is_timed=False),
         most("wrong or of mixed versions", told.statuses.get(WRONG, 0), 0, "answers", is_timed=False),
         least("versions changed", len(took_s), 3, is_timed=False),
         most("p99 beside calm", told.p99_ms / calm.figures.p99_ms, 1.5, "×"),
         most("rollback", took_s.get("rollback", float("inf")), 1.0, "s"),
-        most("strange versions", len(_seen(host, table) - versions), 0, is_timed=False),
+        most("strange versions", len(strange), 0, is_timed=False),
     ]
 
 
@@ -71,7 +74,7 @@ def _announced(table: BenchTable, first: int, following: int) -> None:
 
 
 def _seen(host: Host, table: BenchTable) -> set[int]:
-    return set() if host.process is None or host.process.poll() is not None else {served_version(host, table.name)}
+    return {served_version(host, table.name)}
 
 
 def _in_turn(
