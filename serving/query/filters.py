@@ -168,7 +168,7 @@ def _typed(name: str, kind: DataType, value: Value) -> Value:
             return base64.b64decode(value, validate=True) if isinstance(value, str) else bytes(memoryview(value))
         if may_be_key(kind):
             return _key_value(name, kind, value)
-    except (BadKeyError, ValueError, TypeError, OverflowError, binascii.Error) as error:
+    except (BadKeyError, ValueError, TypeError, ArithmeticError, binascii.Error) as error:
         raise ApiError("bad_body", f"a value for {name!r} is no {kind}", details={"column": name}) from error
     raise ApiError("bad_body", f"a value for {name!r} is no {kind}, or columns of that type are not compared",
                    details={"column": name})  # fmt: skip

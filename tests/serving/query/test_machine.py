@@ -126,6 +126,14 @@ class CacheMachine(RuleBasedStateMachine):
         self.waiters.append(Waiter(task, most_s, {table: self.current(table) for table in TABLES}))
         self.settle()
 
+    @rule(number=st.integers(0, 5), most_s=st.sampled_from([None, 10.0]))
+    def ask_and_be_answered(self, number: int, most_s: float | None) -> None:
+        self.ask(number, most_s)
+        while self.engine.runs:
+            for run in list(self.engine.runs):
+                run.done.set_result(json.dumps({"versions": dict(run.plan.versions)}).encode())
+            self.settle()
+
     @precondition(lambda self: self.waiters)
     @rule(data=st.data())
     def leave(self, data: Any) -> None:
@@ -168,7 +176,6 @@ class CacheMachine(RuleBasedStateMachine):
     @rule(table=st.sampled_from(TABLES))
     def purge(self, table: str) -> None:
         task = self.loop.create_task(self.service.answer(Request(id=1, op="purge", table=table)))
-        self.waiters = [*self.waiters]
         self.settle()
         assert task.result().status == 200
         assert len(self.service.cache) == 0  # all queries read both tables
