@@ -131,7 +131,7 @@ class Plane:
 
     def admit_connection(self, connection: Connection) -> None:
         """Count a new connection; beyond the limit it is told so and closed."""
-        if len(self.connections) >= self.max_connections or self.is_draining:
+        if len(self.connections) >= self.max_connections:
             self.count_shed("connections", False)
             connection.turn_away()
             return

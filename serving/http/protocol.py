@@ -225,7 +225,7 @@ class Connection(asyncio.Protocol):
         """Decide whether the connection ends with this answer; `request.close` is the header's line for it."""
         if (
             not request.keeps
-            or self.is_deaf
+            or (self.is_deaf and not self.pending)
             or self.count >= MAX_REQUESTS
             or request.received_s > self.last_ends_s
             or self.plane.is_draining
@@ -276,6 +276,8 @@ class Connection(asyncio.Protocol):
     # --- inside ------------------------------------------------------------------------------------
 
     def _begin_body(self, request: Request, headers: dict[bytes, bytes]) -> None:
+        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            raise ApiError("bad_request", "of transfer encodings only chunked is known here")
         length = int(headers.get(b"content-length", b"0"))
         if length > MAX_BODY_BYTES:
             raise ApiError("body_too_large", f"the body is larger than {MAX_BODY_BYTES} bytes")
@@ -341,7 +343,9 @@ class Connection(asyncio.Protocol):
         else:
             self.plane.events("protocol_failed", error=repr(cause))
             error = ApiError("internal", "the server failed")
-        if self.is_deaf:
+        last = self.pending[-1] if self.pending else self.current
+        if self.is_deaf or (last is not None and not last.keeps):
+            self.is_deaf = True  # nothing counts that comes behind the last request
             return
         self.is_deaf = True
         request = self.request if self.request is not None else Request(self, {}, self.received_s)
