@@ -84,6 +84,7 @@ CODES: dict[str, str] = {
     "E_SERVE_EXPOSED": "a server would let other machines read without a token or without encryption",
     "E_SERVE_RUNNING": "a server works in this folder already",
     "E_SERVE_PORT": "a server's port cannot be used",
+    "E_SERVER": "a server of published tables refused a request or failed",
     "E_LOAD": "a load could not be sent to a server",
     "E_INTERNAL": "a bug of ours",
 }

@@ -60,6 +60,7 @@ def described(table: Table, manifest: Any, denied: frozenset[str]) -> dict[str, 
         },
         "sql": options.sql,
         "row_format": options.row_format,
+        "slo": {"rate": options.slo.rate, "p99_s": options.slo.p99_s},
         "freshness": manifest.freshness,
         "published_at": manifest.created_at,
     }

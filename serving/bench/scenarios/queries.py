@@ -45,7 +45,7 @@ def _asked(path: Path, request: Request) -> QueryAnswer:
 
 def sql(number: int, stamp: str = "") -> bytes:
     """The body of a small query; each number is another plan, each stamp too."""
-    text = f'SELECT id, release, score FROM "{_TABLE}" WHERE id >= $low AND id < $high AND note <> $stamp ORDER BY id'
+    text = f"SELECT id, release, score FROM {_TABLE} WHERE id >= $low AND id < $high AND note <> $stamp ORDER BY id"
     return orjson.dumps({"sql": text, "params": {"low": number, "high": number + 20, "stamp": stamp}})
 
 
