@@ -12,7 +12,6 @@ import signal
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from serving.http.errors import ApiError
 from serving.query.faults import OriginFaults
@@ -22,14 +21,9 @@ from serving.query.sessions import SessionLimits
 from serving.query.shared import SharedCache, SharedOptions
 from serving.query.sources import FolderSources, Sources
 
-if TYPE_CHECKING:
-    from serving.server.config import ServeConfig
-
 # What the supervisor sees when a worker ended itself because it took too much memory.
 EXIT_MEMORY = 75
 MAX_OPEN_REQUESTS = 20_000
-MIN_MEMORY_BYTES = 128 * 2**20
-FAULTS_VARIABLE = "MLP_SERVING_BENCH_FAULTS"
 _WATCH_S = 0.25
 _OVER = 1.3
 _LOG = logging.getLogger("mlp.serve.query")
@@ -211,26 +205,6 @@ def run(options: WorkerOptions) -> None:
     _limit_memory(options)
     _emptied(options.spill_folder)
     asyncio.run(_main(options, FolderSources(options.packs_folder)))
-
-
-def worker_options(config: ServeConfig, index: int) -> WorkerOptions:
-    """The settings of one query worker of a server. Only the bench sets the variable that names a file of faults."""
-    faults = os.environ.get(FAULTS_VARIABLE)
-    return WorkerOptions(
-        socket=config.socket_path(index),
-        packs_folder=config.data_dir / "packs",
-        spill_folder=config.data_dir / f"query{index}",
-        memory_bytes=max(MIN_MEMORY_BYTES, config.query_memory_bytes // max(1, config.query_workers)),
-        cache_bytes=config.l2_bytes,
-        shared_url=config.l3_url,
-        faults_file=Path(faults) if faults else None,
-    )
-
-
-def main(config: ServeConfig, index: int) -> None:
-    """Run one query worker of a server, as its supervisor starts it."""
-    logging.basicConfig(level=logging.WARNING)
-    run(worker_options(config, index))
 
 
 if __name__ == "__main__":  # a worker alone, for tests and the bench: WorkerOptions as JSON
