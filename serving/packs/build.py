@@ -5,7 +5,9 @@ A pack is a pure function of the version, the options and the builder: two build
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlplatform.disk import make_folder, write_fault
-from mlplatform.errors import PlanError, SinkError, did_you_mean, listed, repr_name
+from mlplatform.errors import PlanError, did_you_mean, listed, repr_name
 from mlplatform.limits import Limits
 from mlplatform.tables.snapshot import Snapshot
 from mlplatform.types import Schema, to_arrow_schema
@@ -32,6 +34,9 @@ from serving.packs.write import DuplicateKeyError, NullKeyError, Written, write_
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+
+
+_NO_ROOM = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,7 @@ def build_pack(source: Source, options: PackOptions, folder: Path, *, limits: Li
     """
     schema = pack_schema(source.snapshot.schema, options)
     make_folder(folder, _what(options))
-    with building(_what(options)), session(limits, _what(options)) as connection:
+    with building(_what(options), folder), session(limits, _what(options)) as connection:
         written = _rows(connection, source, options, folder, schema)
         indexes = write_indexes(connection, folder, options, schema)
         if options.sql:
@@ -92,16 +97,17 @@ def pack_schema(schema: Schema, options: PackOptions) -> pa.Schema:
 
 
 @contextmanager
-def building(what: str) -> Iterator[None]:
+def building(what: str, folder: Path) -> Iterator[None]:
     """What the disk refuses while files of a pack are written, as our errors."""
     import lmdb
 
     try:
         yield
-    except lmdb.DiskError as error:
-        raise write_fault(error, what) or SinkError("E_WRITE", f"writing failed while {what}: {error}") from error
-    except lmdb.MapFullError as error:
-        raise SinkError("E_WRITE", f"writing failed while {what}: {error}") from error
+    except lmdb.Error as error:
+        # LMDB tells of a write that did not fit as of one that the device failed.
+        is_full = "No space" in str(error) or shutil.disk_usage(folder).free < _NO_ROOM
+        fault = OSError(errno.ENOSPC if is_full else errno.EIO, str(error))
+        raise write_fault(fault, what) or error from error
     except OSError as error:
         raise write_fault(error, what) or error from error
 

@@ -35,5 +35,3 @@ def write_database(folder: Path, options: PackOptions, limits: Limits) -> None:
             connection.execute("CHECKPOINT")
         except duckdb.Error as error:
             raise run_error(error, f"building the pack of {quoted(options.table)}") from error
-        finally:
-            connection.unregister("__mlp_columns")

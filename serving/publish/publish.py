@@ -125,6 +125,8 @@ def publish(
         newer version is current; CatalogError. The version before stays current.
     """
     store, table = publisher.store, options.table
+    if isinstance(store, FolderStore):
+        store.sweep(table)
     current, _ = read_current(store, table)
     _check_newer(current, snapshot.version, table, force=force)
     made = pack_id(snapshot.version, snapshot.table_id, options)

@@ -130,7 +130,7 @@ class FolderStore:
         """A folder of our own on the store's disk to build in; what dead builders left behind is removed first."""
         folder = self._table(table)
         make_folder(folder, f"making the folder of {repr_name(table)}")
-        self._sweep(folder)
+        self.sweep(table)
         mine = folder / f"{_BUILDING}{checked_pack(pack_id)}-{os.getpid()}-{os.urandom(4).hex()}"
         lock = folder / f"{mine.name}.lock"
         with _locked(lock):
@@ -140,8 +140,9 @@ class FolderStore:
                 shutil.rmtree(mine, ignore_errors=True)
                 lock.unlink(missing_ok=True)
 
-    def _sweep(self, folder: Path) -> None:
-        for path in folder.glob(f"{_BUILDING}*.lock"):
+    def sweep(self, table: str) -> None:
+        """Remove what builders left behind that died."""
+        for path in self._table(table).glob(f"{_BUILDING}*.lock"):
             with suppress(BlockingIOError, FileNotFoundError), _locked(path, wait=False, make=False):
                 shutil.rmtree(path.with_suffix(""), ignore_errors=True)
                 path.unlink(missing_ok=True)
