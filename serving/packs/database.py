@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mlplatform.disk import NO_SPACE, write_fault
 from mlplatform.duckdb_session import run_error
 from mlplatform.limits import Limits
 from mlplatform.types import quoted
@@ -34,4 +35,7 @@ def write_database(folder: Path, options: PackOptions, limits: Limits) -> None:
             connection.execute(f"CREATE UNIQUE INDEX rows_key ON {TABLE} ({keys})")
             connection.execute("CHECKPOINT")
         except duckdb.Error as error:
-            raise run_error(error, f"building the pack of {quoted(options.table)}") from error
+            what = f"building the pack of {quoted(options.table)}"
+            # A full disk at the checkpoint is a fatal error to DuckDB, not one of the file system.
+            full = write_fault(error, what) if NO_SPACE.search(str(error)) else None
+            raise full or run_error(error, what) from error
