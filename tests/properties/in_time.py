@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -24,6 +24,17 @@ def or_null(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def numbered(rows: list[Row]) -> list[Row]:
     """The rows with a number that every second one shares with the one before: equal rows are rows of their own."""
     return [{**row, "id": number // 2} for number, row in enumerate(rows)]
+
+
+def pack(tables: Iterable[list[Row]], key: str = "k") -> list[Row]:
+    """The rows of many examples as one table, in which each example has keys of its own."""
+    numbered_rows = ((at, row) for at, rows in enumerate(tables) for row in rows)
+    return [{**row, key: None if row[key] is None else f"{row[key]}{at}"} for at, row in numbered_rows]
+
+
+def packed(tables: st.SearchStrategy[list[Row]], count: int = 5) -> st.SearchStrategy[list[Row]]:
+    """So many examples as one table: a run of many rows costs little more than one of a few."""
+    return st.lists(tables, min_size=count, max_size=count).map(pack)
 
 
 def timed(row: Row, kind: pa.DataType, names: Sequence[str]) -> Row:

@@ -13,20 +13,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import write_deltalake
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from mlplatform.engines.base import NoWatch, WriteTarget, same_columns
 from mlplatform.engines.table import open_engine
 from mlplatform.plan.passes import optimise
+from mlplatform.run.engine_choice import engine_limits
 from mlplatform.workspace import Plan, Workspace
 
 Row = dict[str, Any]
+Drawn = TypeVar("Drawn")
 Layout = Callable[[Path, pa.Table], dict[str, Any]]
 
 FACTOR = int(os.environ.get("MLP_PROPERTY_FACTOR", "1"))
@@ -40,6 +42,29 @@ def examples(count: int) -> settings:
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )  # fmt: skip
 
+
+def drawn(values: st.SearchStrategy[Drawn], count: int) -> list[Drawn]:
+    """So many examples, for a test that puts all of them into one run of an engine; the first is the simplest."""
+    found: list[Drawn] = []
+
+    @examples(count)
+    @given(values)
+    def keep(value: Drawn) -> None:
+        found.append(value)
+
+    keep()
+    return found
+
+
+# Tables are small and sessions short: few tasks, and no time for a JVM to optimise.
+ENGINE_OPTIONS = {
+    "duckdb": {"threads": 2},
+    "spark": {
+        "threads": 2,
+        "spark.sql.shuffle.partitions": 2,
+        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+    },
+}
 
 # --- rows --------------------------------------------------------------------------------------------------
 
@@ -143,7 +168,7 @@ class Pipelines:
         folder = self.folder / str(next(self._numbers))
         sources = {name: layout(folder / "data" / name, table) for name, (table, layout) in inputs.items()}
         # First: without this file the workspace would be that of the working folder.
-        (folder / "mlplatform.yaml").write_text("engine: {duckdb: {threads: 2}}\n")
+        (folder / "mlplatform.yaml").write_text(json.dumps({"engine": ENGINE_OPTIONS}))  # JSON is YAML
         (folder / "row_wise.py").write_text(functions)
         pipeline = Pipeline(folder)
         pipeline.write(sources, steps, outputs or {f"t.{step}": {"from": step, "mode": "overwrite"} for step in steps})
@@ -173,8 +198,9 @@ class Pipeline:
         self, steps: Sequence[str], *, is_optimised: bool = True, engine: str | None = None
     ) -> dict[str, Counter[tuple[Any, ...]]]:
         """The rows of steps that have outputs `t.<step>`: all in one job of the engine, nothing committed."""
-        plan = self.plan(is_optimised=is_optimised).checked
-        plan = replace(plan, engine=engine) if engine is not None else plan
+        made = self.plan(is_optimised=is_optimised)
+        plan = replace(made.checked, engine=engine) if engine is not None else made.checked
+        assert made.spec is not None
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             targets = [
@@ -182,7 +208,9 @@ class Pipeline:
                             single_file=folder / f"{step}.parquet")
                 for step in steps
             ]  # fmt: skip
-            open_engine(plan.engine).run(plan, targets, self.workspace.limits(folder), NoWatch())
+            limits = self.workspace.limits(folder)
+            limits = engine_limits(made.spec, plan.engine, limits, self.workspace.config.options)
+            open_engine(plan.engine).run(plan, targets, limits, NoWatch())
             return {step: canonical(pq.read_table(folder / f"{step}.parquet").to_pylist()) for step in steps}
 
     def previews(self, steps: Sequence[str]) -> dict[str, Counter[tuple[Any, ...]]]:

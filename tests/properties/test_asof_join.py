@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlplatform.engines.table import ENGINES
 from tests.properties.asof_oracle import Asof, joined
-from tests.properties.pipelines import Pipelines, Row, canonical, examples, one_file
+from tests.properties.in_time import KEYS, engine_pipelines, numbered, or_null, pack, packed, table_of, timed
+from tests.properties.pipelines import Pipelines, Row, canonical, drawn, examples
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+REFERENCE, *OTHERS = ENGINES
+TIMES = ("t", "r_t", "seen", "now")
 _FAR = 2**62  # far enough that a difference of 64 bits is nearly reached
 
 
-def _or_null(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.one_of(st.none(), *[values] * 4)
-
-
-KEY = {"k": _or_null(st.sampled_from(["a", "b"])), "b": _or_null(st.booleans())}
-TEXT = _or_null(st.sampled_from(["", "x", "~", "~~", "a|b", "\\", "\\~"]))
+KEY = {"k": or_null(KEYS), "b": or_null(st.booleans())}
+TEXT = or_null(st.sampled_from(["", "x", "~", "~~", "a|b", "\\", "\\~"]))
 
 
 def _side(times: st.SearchStrategy[int], **more: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Row]]:
-    return st.lists(st.fixed_dictionaries({**KEY, "t": _or_null(times), **more}), max_size=12)
+    return st.lists(st.fixed_dictionaries({**KEY, "t": or_null(times), **more}), max_size=12)
 
 
 def _all_rows(_: Row) -> bool:
@@ -38,8 +37,10 @@ def _not_x(row: Row) -> bool | None:
 
 
 NEAR, WIDE = st.integers(-4, 4), st.sampled_from([-_FAR, -_FAR + 1, -1, 0, 1, _FAR - 1, _FAR - 2])
-SEEN = _or_null(st.integers(-3, 3))
-RIGHT = {"seen": SEEN, "v": TEXT, "q": _or_null(st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1]))}
+SEEN = or_null(st.integers(-3, 3))
+PAYLOAD = {"seen": SEEN, "v": TEXT, "q": or_null(st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1]))}
+NOW = {"now": SEEN}
+LEFT, RIGHT = _side(NEAR, **NOW), _side(NEAR, **PAYLOAD)
 JOIN = st.builds(
     Asof,
     by=st.sampled_from([("k",), ("k", "b"), ("b",), ()]),
@@ -64,58 +65,47 @@ def _step(join: Asof, unit: str, where: str | None) -> dict[str, Any]:
     return {"asof_join": {name: value for name, value in options.items() if value is not None}}
 
 
-def _check(pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Asof], kind: pa.DataType) -> None:
+def _check(
+    pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Asof], kind: pa.DataType,
+    engine: str = REFERENCE,
+) -> None:  # fmt: skip
     unit = "ns" if kind == pa.int64() else "us"
     schema = [("k", pa.string()), ("b", pa.bool_()), ("t", kind)]
-    right_schema = pa.schema([*schema, ("seen", kind), ("v", pa.string()), ("q", pa.int64())])
-    inputs = {"l": (_table(left, pa.schema([*schema, ("now", kind), ("id", pa.int32())]), kind), one_file),
-              "r": (_table(right, right_schema, kind), one_file)}  # fmt: skip
+    inputs = {"l": table_of(left, [*schema, ("now", kind), ("id", pa.int32())]),
+              "r": table_of(right, [*schema, ("seen", kind), ("v", pa.string()), ("q", pa.int64())])}  # fmt: skip
     wheres = ["v <> 'x'" if join.where is _not_x else None for join in joins]
     steps = {f"j{number}": _step(join, unit, wheres[number]) for number, join in enumerate(joins)}
-    found = pipelines.make(inputs, steps).results(list(steps))
+    found = engine_pipelines(pipelines, inputs, steps, engine)
     for number, join in enumerate(joins):
-        expected = [_timed(row, kind) for row in joined(left, right, join)]
+        expected = [timed(row, kind, TIMES) for row in joined(left, right, join)]
         assert found[f"j{number}"] == canonical(expected), join
-
-
-def _table(rows: list[Row], schema: pa.Schema, kind: pa.DataType) -> pa.Table:
-    return pa.Table.from_pylist([_timed(row, kind) for row in rows], schema)
-
-
-def _timed(row: Row, kind: pa.DataType) -> Row:
-    """The row with its ticks as times of that kind."""
-    if kind == pa.int64():
-        return row
-    zero = _EPOCH if kind.tz else _EPOCH.replace(tzinfo=None)
-    times = ("t", "r_t", "seen", "now")
-    return {name: zero + timedelta(microseconds=value) if name in times and value is not None else value
-            for name, value in row.items()}  # fmt: skip
 
 
 JOINS = st.lists(JOIN, min_size=6, max_size=6)
 
 
-def _numbered(rows: list[Row]) -> list[Row]:
-    # Every second row has the number of the one before: equal left rows each get their match.
-    return [{**row, "id": number // 2} for number, row in enumerate(rows)]
-
-
-@examples(15)
-@given(_side(NEAR, now=SEEN), _side(NEAR, **RIGHT), JOINS)
+@examples(5)
+@given(packed(LEFT), packed(RIGHT), JOINS)
 def test_nanoseconds(pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Asof]) -> None:
-    _check(pipelines, _numbered(left), right, joins, pa.int64())
+    _check(pipelines, numbered(left), right, joins, pa.int64())
 
 
-@examples(6)
-@given(_side(WIDE, now=SEEN), _side(WIDE, **RIGHT), JOINS)
+@examples(3)
+@given(packed(_side(WIDE, **NOW)), packed(_side(WIDE, **PAYLOAD)), JOINS)
 def test_far_apart(pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Asof]) -> None:
-    _check(pipelines, _numbered(left), right, joins, pa.int64())
+    _check(pipelines, numbered(left), right, joins, pa.int64())
 
 
-@examples(6)
-@given(_side(NEAR, now=SEEN), _side(NEAR, **RIGHT), JOINS, st.sampled_from(["UTC", None]))
+@examples(3)
+@given(packed(LEFT), packed(RIGHT), JOINS, st.sampled_from(["UTC", None]))
 def test_timestamps(
     pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Asof], zone: str | None
 ) -> None:
     in_ticks = [replace(join, tick_ns=1000, as_of=None if join.as_of == 1 else join.as_of) for join in joins]
-    _check(pipelines, _numbered(left), right, in_ticks, pa.timestamp("us", zone))
+    _check(pipelines, numbered(left), right, in_ticks, pa.timestamp("us", zone))
+
+
+@pytest.mark.parametrize("engine", OTHERS)
+def test_other_engines(pipelines: Pipelines, engine: str) -> None:
+    left, right = map(pack, zip(*drawn(st.tuples(LEFT, RIGHT), 12), strict=True))
+    _check(pipelines, numbered(left), right, drawn(JOIN, 5), pa.int64(), engine)

@@ -18,7 +18,7 @@ from mlplatform.plan.nodes import upstream
 from mlplatform.run.compare_stored import compare_stored
 from mlplatform.run.staging import Staged
 from mlplatform.workspace import Plan
-from tests.properties.pipelines import Pipeline, Pipelines, examples, one_file, split_files
+from tests.properties.pipelines import Pipeline, Pipelines, drawn, examples, one_file, split_files
 from tests.properties.queries import FLAT, Step, steps, tables
 
 pytestmark = pytest.mark.slow
@@ -56,9 +56,9 @@ def differences(expected: dict[str, Staged], actual: dict[str, Staged], queries:
     return found
 
 
-def compare(pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], drawn: list[Step], engine: str, seed: int) -> None:
+def compare(pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], asked: list[Step], engine: str, seed: int) -> None:
     left, right = inputs
-    queries = {f"q{number}": step for number, step in enumerate(drawn)}
+    queries = {f"q{number}": step for number, step in enumerate(asked)}
     sources = {"lhs": (left, split_files(seed)), "rhs": (right, one_file)}
     pipeline = pipelines.make(sources, {**FLAT, **queries})
     plan = pipeline.workspace.plan(pipeline.path, engine=REFERENCE)
@@ -69,25 +69,19 @@ def compare(pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], drawn: list
     assert not found, "\n".join(found)
 
 
-QUERIES = st.lists(steps(), min_size=8, max_size=24)
-
-
 @pytest.mark.parametrize("engine", OTHERS)
+def test_random_queries(pipelines: Pipelines, engine: str) -> None:
+    left, right = map(pa.concat_tables, zip(*drawn(st.tuples(tables(), tables(12)), 3), strict=True))
+    compare(pipelines, (left, right), drawn(steps(), 20), engine, seed=1)
+
+
 @examples(3)
-@given(st.tuples(tables(), tables(12)), QUERIES, st.integers(0, 1000))
-def test_random_queries(
-    pipelines: Pipelines, engine: str, inputs: tuple[pa.Table, pa.Table], drawn: list[Step], seed: int
-) -> None:
-    compare(pipelines, inputs, drawn, engine, seed)
-
-
-@examples(4)
-@given(st.tuples(tables(), tables(12)), QUERIES, st.integers(0, 1000))
+@given(st.tuples(tables(), tables(12)), st.lists(steps(), min_size=8, max_size=24), st.integers(0, 1000))
 def test_random_queries_do_not_depend_on_files(
-    pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], drawn: list[Step], seed: int
+    pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], asked: list[Step], seed: int
 ) -> None:
     left, right = inputs
-    queries = {f"q{number}": step for number, step in enumerate(drawn)}
+    queries = {f"q{number}": step for number, step in enumerate(asked)}
     layouts = [(one_file, one_file), (split_files(seed), split_files(seed + 1))]
     made = [
         pipelines.make({"lhs": (left, first), "rhs": (right, second)}, {**FLAT, **queries}) for first, second in layouts

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.engines.table import ENGINES
-from tests.properties.in_time import KEYS, engine_pipelines, or_null, table_of
+from tests.properties.in_time import KEYS, engine_pipelines, or_null, pack, packed, table_of
 from tests.properties.oracles.event_window import Clips, clipped
-from tests.properties.pipelines import Pipelines, Row, canonical, examples
+from tests.properties.pipelines import Pipelines, Row, canonical, drawn, examples
 
 REFERENCE, *OTHERS = ENGINES
 
@@ -66,8 +66,8 @@ def _check(
         assert found[f"j{at}"] == canonical(clipped(events, coverage, closed, step)), step
 
 
-@examples(30)
-@given(EVENTS, COVERAGE, CLOSED, STEPS)
+@examples(8)
+@given(packed(EVENTS), packed(COVERAGE), packed(CLOSED), STEPS)
 def test_nanoseconds(
     pipelines: Pipelines, events: list[Row], coverage: list[Row], closed: list[Row], steps: list[Clips]
 ) -> None:
@@ -75,9 +75,6 @@ def test_nanoseconds(
 
 
 @pytest.mark.parametrize("engine", OTHERS)
-@examples(2)
-@given(EVENTS, COVERAGE, CLOSED, STEPS)
-def test_other_engines(
-    pipelines: Pipelines, engine: str, events: list[Row], coverage: list[Row], closed: list[Row], steps: list[Clips]
-) -> None:
-    _check(pipelines, events, coverage, closed, steps[:2], engine)
+def test_other_engines(pipelines: Pipelines, engine: str) -> None:
+    events, coverage, closed = map(pack, zip(*drawn(st.tuples(EVENTS, COVERAGE, CLOSED), 12), strict=True))
+    _check(pipelines, events, coverage, closed, drawn(STEP, 2), engine)

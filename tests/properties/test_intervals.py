@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,10 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlplatform.engines.table import ENGINES
+from tests.properties.in_time import engine_pipelines, pack, table_of, timed
 from tests.properties.oracles.intervals import PAIRS, Algebra, Span, Tree
-from tests.properties.pipelines import Pipelines, Row, canonical, examples, one_file
+from tests.properties.pipelines import Pipelines, Row, canonical, drawn, examples
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+REFERENCE, *OTHERS = ENGINES
+Tables = tuple[list[Row], ...]
 _WORDS = {True: "true", False: "false", None: "unknown"}
 NAMES = ("a", "b", "c")  # a has a coverage, b a truth column, c neither
 
@@ -81,8 +83,8 @@ def _names(tree: Tree) -> set[str]:
     )
 
 
-def _expected(tree: Tree, tables: tuple[list[Row], ...], *, everything: bool) -> Iterator[Row]:
-    for log in ("x", "y"):
+def _expected(tree: Tree, tables: Sequence[list[Row]], *, everything: bool) -> Iterator[Row]:
+    for log in {row["log_id"] for rows in tables for row in rows} - {None}:
         *inputs, cover = (_known(rows, log) for rows in tables)
         covered: list[Span] = [(start, end) for start, end, _ in cover]
         algebra = Algebra(dict(zip(NAMES, inputs, strict=True)), {"a": covered})
@@ -108,11 +110,14 @@ def _ticks(tree: Tree, algebra: Algebra) -> range:
     return range(min((start for start, _ in seen), default=0), max((end for _, end in seen), default=0))
 
 
-def _check(pipelines: Pipelines, tables: tuple[list[Row], ...], trees: list[Tree], kind: pa.DataType) -> None:
-    unit = "ns" if kind == pa.int64() else "us"
-    schema = pa.schema([("log_id", pa.string()), ("s", kind), ("e", kind)])
-    kinds = {"a": schema, "b": schema.append(pa.field("truth", pa.bool_())), "c": schema, "cover": schema}
-    inputs = {name: (pa.Table.from_pylist([_timed(row, kind) for row in rows], kinds[name]), one_file)
+def _check(
+    pipelines: Pipelines, examples_: list[Tables], trees: list[Tree], kind: pa.DataType, engine: str = REFERENCE
+) -> None:
+    unit, tables = "ns" if kind == pa.int64() else "us", [pack(rows, "log_id") for rows in zip(*examples_, strict=True)]
+    schema = [("log_id", pa.string()), ("s", kind), ("e", kind)]
+    kinds = {"a": schema, "b": [*schema, ("truth", pa.bool_())], "c": schema, "cover": schema}
+    only = {name: [column for column, _ in kinds[name]] for name in kinds}
+    inputs = {name: table_of([{each: row[each] for each in only[name]} for row in rows], kinds[name])
               for name, rows in zip(kinds, tables, strict=True)}  # fmt: skip
     sources: dict[str, Any] = {"a": {"from": "a", "coverage": "cover"}, "b": "b", "c": "c"}
     steps = {
@@ -122,21 +127,19 @@ def _check(pipelines: Pipelines, tables: tuple[list[Row], ...], trees: list[Tree
         }}
         for number, tree in enumerate(trees)
     }  # fmt: skip
-    found = pipelines.make(inputs, steps).results(list(steps))
+    found = engine_pipelines(pipelines, inputs, steps, engine)
     for number, tree in enumerate(trees):
-        expected = [_timed(row, kind) for row in _expected(tree, tables, everything=bool(number % 2))]
+        expected = [timed(row, kind, ("s", "e")) for row in _expected(tree, tables, everything=bool(number % 2))]
         assert found[f"o{number}"] == canonical(expected), _text(tree, unit)
 
 
-def _timed(row: Row, kind: pa.DataType) -> Row:
-    if kind == pa.int64():
-        return row
-    return {name: _EPOCH + timedelta(microseconds=value) if name in ("s", "e") and value is not None else value
-            for name, value in row.items()}  # fmt: skip
-
-
 @pytest.mark.parametrize("kind", [pa.int64(), pa.timestamp("us", "UTC")], ids=["ns", "timestamp"])
-@examples(15)
-@given(TABLES, st.lists(TREE, min_size=6, max_size=6))
-def test_expressions(pipelines: Pipelines, kind: pa.DataType, tables: tuple[list[Row], ...], trees: list[Tree]) -> None:
+@examples(5)
+@given(st.lists(TABLES, min_size=4, max_size=4), st.lists(TREE, min_size=6, max_size=6))
+def test_expressions(pipelines: Pipelines, kind: pa.DataType, tables: list[Tables], trees: list[Tree]) -> None:
     _check(pipelines, tables, trees, kind)
+
+
+@pytest.mark.parametrize("engine", OTHERS)
+def test_other_engines(pipelines: Pipelines, engine: str) -> None:
+    _check(pipelines, drawn(TABLES, 12), drawn(TREE, 6), pa.int64(), engine)

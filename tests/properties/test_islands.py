@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.engines.table import ENGINES
-from tests.properties.in_time import KEYS, engine_pipelines, or_null, table_of, timed
+from tests.properties.in_time import KEYS, engine_pipelines, or_null, pack, packed, table_of, timed
 from tests.properties.oracles.islands import Islands, Truth, islands, sessions
-from tests.properties.pipelines import Pipelines, Row, canonical, examples
+from tests.properties.pipelines import Pipelines, Row, canonical, drawn, examples
 
 REFERENCE, *OTHERS = ENGINES
 TIMES = ("t", "start_ts", "end_ts", "t_peak_ts", "last_t")
@@ -112,23 +112,21 @@ def _named(row: Row, kind: pa.DataType) -> Row:
     return timed(renamed, kind, TIMES)
 
 
-@examples(30)
-@given(ROWS, STEPS)
+@examples(8)
+@given(packed(ROWS), STEPS)
 def test_nanoseconds(pipelines: Pipelines, rows: list[Row], steps: list[Islands]) -> None:
     _check(pipelines, rows, steps, pa.int64())
 
 
-@examples(6)
-@given(ROWS, STEPS, st.sampled_from(["UTC", None]))
+@examples(3)
+@given(packed(ROWS), STEPS, st.sampled_from(["UTC", None]))
 def test_timestamps(pipelines: Pipelines, rows: list[Row], steps: list[Islands], zone: str | None) -> None:
     _check(pipelines, rows, steps, pa.timestamp("us", zone))
 
 
 @pytest.mark.parametrize("engine", OTHERS)
-@examples(2)
-@given(ROWS, STEPS)
-def test_other_engines(pipelines: Pipelines, engine: str, rows: list[Row], steps: list[Islands]) -> None:
-    _check(pipelines, rows, steps[:3], pa.int64(), engine)
+def test_other_engines(pipelines: Pipelines, engine: str) -> None:
+    _check(pipelines, pack(drawn(ROWS, 12)), drawn(STEP, 3), pa.int64(), engine)
 
 
 GAPS = st.lists(st.integers(0, 6), min_size=3, max_size=3)
@@ -150,14 +148,12 @@ def _check_sessions(
         assert found[f"sessions{at}"] == canonical([_named(row, kind) for row in alone.values()]), gap
 
 
-@examples(12)
-@given(ROWS, GAPS, st.sampled_from([pa.int64(), pa.timestamp("us", "UTC"), pa.timestamp("us")]))
+@examples(4)
+@given(packed(ROWS), GAPS, st.sampled_from([pa.int64(), pa.timestamp("us", "UTC"), pa.timestamp("us")]))
 def test_sessions(pipelines: Pipelines, rows: list[Row], gaps: list[int], kind: pa.DataType) -> None:
     _check_sessions(pipelines, rows, gaps, kind)
 
 
 @pytest.mark.parametrize("engine", OTHERS)
-@examples(2)
-@given(ROWS, GAPS)
-def test_sessions_on_other_engines(pipelines: Pipelines, engine: str, rows: list[Row], gaps: list[int]) -> None:
-    _check_sessions(pipelines, rows, gaps[:1], pa.int64(), engine)
+def test_sessions_on_other_engines(pipelines: Pipelines, engine: str) -> None:
+    _check_sessions(pipelines, pack(drawn(ROWS, 12)), [2], pa.int64(), engine)

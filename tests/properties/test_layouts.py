@@ -87,10 +87,10 @@ def double(batch):
     names = ["k", "n", "twice", "p"]
     return pa.RecordBatch.from_arrays([batch["k"], batch["n"], pc.multiply(batch["n"], 2), batch["p"]], names=names)
 """
-INPUTS = st.tuples(tables(), tables(12))
+INPUTS = st.tuples(tables(30), tables(20))
 
 
-@examples(5)
+@examples(3)
 @given(INPUTS, st.integers(0, 1000), st.sampled_from([("k",), ("p", "g"), ("ts",)]))
 def test_files_order_and_partitions_do_not_matter(
     pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], seed: int, parts: tuple[str, ...]
@@ -105,7 +105,7 @@ def test_files_order_and_partitions_do_not_matter(
             assert results[step] == rows, step
 
 
-@examples(5)
+@examples(4)
 @given(INPUTS, st.sampled_from([one_file, split_files(1), delta_by("p"), delta_by("k", "g")]))
 def test_passes_keep_the_rows(pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], layout: Any) -> None:
     left, right = inputs

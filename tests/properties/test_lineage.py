@@ -17,7 +17,7 @@ from tests.properties.test_layouts import FUNCTIONS, INPUTS, STEPS
 COLUMNS = [(source, column) for source in ("l", "r") for column in SCHEMA.names]
 
 
-@examples(4)
+@examples(3)
 @given(INPUTS, st.sampled_from(COLUMNS), st.integers(0, 1000))
 def test_columns_without_an_edge_do_not_matter(
     pipelines: Pipelines, inputs: tuple[pa.Table, pa.Table], changed: tuple[str, str], seed: int

@@ -10,9 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlplatform.engines.table import ENGINES
-from tests.properties.in_time import KEYS, NEAR, engine_pipelines, numbered, or_null, table_of, timed
+from tests.properties.in_time import (
+    KEYS,
+    NEAR,
+    engine_pipelines,
+    numbered,
+    or_null,
+    pack,
+    packed,
+    table_of,
+    timed,
+)
 from tests.properties.oracles.window_join import Window, joined
-from tests.properties.pipelines import Pipelines, Row, canonical, examples
+from tests.properties.pipelines import Pipelines, Row, canonical, drawn, examples
 
 REFERENCE, *OTHERS = ENGINES
 FLOATS = st.sampled_from([0.1, 0.2, 0.3, 1e16, -1e16, 1e-8, 3.0, float("nan")])
@@ -62,14 +72,14 @@ def _check(
         assert found[f"j{at}"] == canonical(expected), join
 
 
-@examples(25)
-@given(LEFT, RIGHT, WINDOWS)
+@examples(7)
+@given(packed(LEFT), packed(RIGHT), WINDOWS)
 def test_nanoseconds(pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Window]) -> None:
     _check(pipelines, numbered(left), right, joins, pa.int64())
 
 
-@examples(8)
-@given(LEFT, RIGHT, WINDOWS, st.sampled_from(["UTC", None]))
+@examples(3)
+@given(packed(LEFT), packed(RIGHT), WINDOWS, st.sampled_from(["UTC", None]))
 def test_timestamps(
     pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Window], zone: str | None
 ) -> None:
@@ -77,12 +87,9 @@ def test_timestamps(
 
 
 @pytest.mark.parametrize("engine", OTHERS)
-@examples(2)
-@given(LEFT, RIGHT, WINDOWS)
-def test_other_engines(
-    pipelines: Pipelines, engine: str, left: list[Row], right: list[Row], joins: list[Window]
-) -> None:
-    _check(pipelines, numbered(left), right, joins[:3], pa.int64(), engine=engine)
+def test_other_engines(pipelines: Pipelines, engine: str) -> None:
+    left, right = map(pack, zip(*drawn(st.tuples(LEFT, RIGHT), 12), strict=True))
+    _check(pipelines, numbered(left), right, drawn(WINDOW, 3), pa.int64(), engine=engine)
 
 
 def _folds(rows: list[tuple[int, float]]) -> list[Row]:
@@ -95,9 +102,8 @@ SUMS = (("total", "sum", "x"), ("mean", "mean", "x"), ("least", "min", "x"), ("n
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@examples(3)
-@given(FOLDS, WINDOWS)
-def test_sums_of_floats_are_folds(pipelines: Pipelines, engine: str, right: list[Row], joins: list[Window]) -> None:
-    left: list[Row] = [{"k": "a", "t": at, "id": at} for at in (-3, 0, 3)]
-    windows = [Window(("k",), join.pre + 3, join.post + 3, "both", None, join.where, SUMS) for join in joins[:3]]
+def test_sums_of_floats_are_folds(pipelines: Pipelines, engine: str) -> None:
+    right = pack(drawn(FOLDS, 16))
+    left: list[Row] = [{"k": f"a{log}", "t": at, "id": at} for log in range(16) for at in (-3, 0, 3)]
+    windows = [Window(("k",), pre, post, "both", None, lambda row: True, SUMS) for pre, post in ((3, 6), (5, 3))]
     _check(pipelines, left, right, windows, pa.int64(), (("x", pa.float64()),), engine)
