@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import xxhash
 
 from mlplatform.errors import assert_never
+from serving.admission.limiter import Gradient2
 from serving.http.errors import ApiError
 from serving.query.breaker import Breaker
 from serving.query.cache import L2_BYTES, L2_ENTRY_BYTES, Entry, ResultCache
@@ -41,12 +42,18 @@ _LOG = logging.getLogger("mlp.serve.query")
 
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
-    """A query worker's bounds. `concurrency` is executions at a time, refreshes included."""
+    """A query worker's bounds.
+
+    Attributes:
+        concurrency: executions at a time to begin with, refreshes included.
+        max_concurrency: what the limit, which follows latency, may grow to; None: it only shrinks.
+    """
 
     limits: SessionLimits
     concurrency: int = 4
     cache_bytes: int = L2_BYTES
     cache_entry_bytes: int = L2_ENTRY_BYTES
+    max_concurrency: int | None = None
 
 
 class QueryService:
@@ -63,12 +70,14 @@ class QueryService:
     ) -> None:  # fmt: skip
         self._sources, self._clock, self._shared, self._faults = sources, clock, shared, faults
         self._sessions = Sessions(options.limits)
-        self._executor = Executor(self._sessions, Parser(), options.concurrency + 1)
+        most = max(options.concurrency, options.max_concurrency or 0)
+        self._executor = Executor(self._sessions, Parser(), most + 1)
+        self._limiter = Gradient2(options.concurrency, min(2, options.concurrency), most)
         self.cache = ResultCache(options.cache_bytes, options.cache_entry_bytes)
         self.versions = VersionClock(clock)
         self.flights: Flights[bytes] = Flights()
         self._checks: Flights[Checked] = Flights()
-        self.slots = Slots(options.concurrency)
+        self.slots = Slots(options.concurrency, clock)
         self.refresher: Refresher[Request] = Refresher(self._refresh, clock)
         self.events: Counter[str] = Counter()
         self._statements: Bounded[str, Checked] = Bounded(_STATEMENTS)
@@ -259,7 +268,10 @@ class QueryService:
                 if error.status >= 500 and error.code != "deadline_exceeded":
                     breaker.failed()
                 raise
-            breaker.succeeded(self._clock() - began)
+            seconds = self._clock() - began
+            breaker.succeeded(seconds)
+            self._limiter.saw(seconds, self.slots.in_flight)
+            self.slots.limit = self._limiter.limit
             return body
 
     def _breaker(self, plan: Plan) -> Breaker:

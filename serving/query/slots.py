@@ -1,27 +1,37 @@
-"""How many executions run at a time: interactive before batch, refreshes a quarter at most."""
+"""How many executions run at a time: interactive before batch, refreshes a quarter at most.
+
+While the one that waits longest has waited for more than 100 ms the newest goes first: its client is still there, and
+the old ones leave by their deadlines.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Literal, TypeAlias
 
 from serving.http.errors import ApiError
 
 Lane: TypeAlias = Literal["interactive", "batch", "refresh"]
+LATE_S = 0.1
 LANES: tuple[Lane, ...] = ("interactive", "batch", "refresh")
+# Number → waiting since, and what is set when a slot is given.
+_Queue: TypeAlias = OrderedDict[int, tuple[float, asyncio.Future[None]]]
 
 
 class Slots:
     """A bound on executions, with a bounded queue for each lane. `limit` may be changed at any time."""
 
-    def __init__(self, limit: int, *, queue_factor: int = 64) -> None:
+    def __init__(self, limit: int, clock: Callable[[], float], *, queue_factor: int = 32) -> None:
         self.limit = limit
+        self._clock = clock
         self.running: dict[Lane, int] = dict.fromkeys(LANES, 0)
         self._factor = queue_factor
-        self._queues: dict[Lane, OrderedDict[int, asyncio.Future[None]]] = {lane: OrderedDict() for lane in LANES}
+        self._queues: dict[Lane, OrderedDict[int, tuple[float, asyncio.Future[None]]]] = {
+            lane: OrderedDict() for lane in LANES
+        }
         self._number = 0
 
     @property
@@ -60,7 +70,7 @@ class Slots:
             raise ApiError("overloaded", "too many queries wait to be run", retry_after_ms=500)
         self._number += 1
         number, turn = self._number, asyncio.get_running_loop().create_future()
-        self._queues[lane][number] = turn
+        self._queues[lane][number] = (self._clock(), turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -73,7 +83,8 @@ class Slots:
         for lane in LANES:
             queue = self._queues[lane]
             while queue and self._may_run(lane):
-                _, turn = queue.popitem(last=False)
+                waiting_since_s, _ = next(iter(queue.values()))
+                _, (_, turn) = queue.popitem(last=self._clock() - waiting_since_s > LATE_S)
                 if not turn.done():
                     self.running[lane] += 1
                     turn.set_result(None)

@@ -13,6 +13,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import uvloop
+
 from serving.http.errors import ApiError
 from serving.query.faults import OriginFaults
 from serving.query.frames import MAX_REQUEST_BYTES, FrameError, Request, decode_request, encode, read_frame, refusal
@@ -47,6 +49,7 @@ class WorkerOptions:
     spill_bytes: int = 4 * 2**30
     base_bytes: int = 384 * 2**20
     concurrency: int = 4
+    max_concurrency: int = 16
     cache_bytes: int = 512 * 2**20
     shared_url: str | None = None
     faults_file: Path | None = None
@@ -150,7 +153,7 @@ async def _main(options: WorkerOptions, sources: Sources) -> None:
     service = QueryService(
         sources,
         ServiceOptions(SessionLimits(options.memory_bytes, options.spill_folder, options.spill_bytes),
-                       options.concurrency, options.cache_bytes),
+                       options.concurrency, options.cache_bytes, max_concurrency=options.max_concurrency),
         shared=shared, faults=OriginFaults(options.faults_file) if options.faults_file is not None else None,
     )  # fmt: skip
     watch = asyncio.ensure_future(_watch_memory(options.kill_above_bytes))
@@ -204,7 +207,7 @@ def run(options: WorkerOptions) -> None:
     """Serve until SIGTERM; the whole life of the process."""
     _limit_memory(options)
     _emptied(options.spill_folder)
-    asyncio.run(_main(options, FolderSources(options.packs_folder)))
+    uvloop.run(_main(options, FolderSources(options.packs_folder)))
 
 
 if __name__ == "__main__":  # a worker alone, for tests and the bench: WorkerOptions as JSON

@@ -54,7 +54,7 @@ def test_slots_are_never_more_than_the_limit_and_nobody_waits_beside_a_free_one(
     limit: int, steps: list[tuple[str, Lane, int]]
 ) -> None:
     async def work() -> None:
-        slots = Slots(limit)
+        slots = Slots(limit, Time())
         tasks: dict[asyncio.Task[None], asyncio.Event] = {}
 
         async def hold(lane: Lane, end: asyncio.Event) -> None:
@@ -84,7 +84,7 @@ def test_slots_are_never_more_than_the_limit_and_nobody_waits_beside_a_free_one(
 
 def test_interactive_goes_before_batch_and_refreshes() -> None:
     async def work() -> list[str]:
-        slots, order = Slots(1), list[str]()
+        slots, order = Slots(1, Time()), list[str]()
 
         async def hold(lane: Lane) -> None:
             async with slots.hold(lane):
@@ -98,9 +98,26 @@ def test_interactive_goes_before_batch_and_refreshes() -> None:
     assert run(work) == ["batch", "interactive", "batch", "refresh"]
 
 
+def test_the_newest_goes_first_while_some_wait_too_long() -> None:
+    async def work() -> list[int]:
+        clock, order = Time(), list[int]()
+        slots = Slots(1, clock)
+
+        async def hold(number: int) -> None:
+            async with slots.hold("interactive"):
+                order.append(number)
+                await turns(8)
+                clock.now_s += 0.04
+
+        await asyncio.gather(*map(hold, range(6)))
+        return order
+
+    assert run(work) == [0, 1, 2, 5, 4, 3]
+
+
 def test_a_full_queue_refuses() -> None:
     async def work() -> None:
-        slots = Slots(1, queue_factor=1)
+        slots = Slots(1, Time(), queue_factor=1)
         async with slots.hold("interactive"):
             waiting = asyncio.ensure_future(slots.hold("interactive").__aenter__())
             await turns()
