@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 ENGINES := $(VENV)/.engines
 
 .DEFAULT_GOAL := help
-.PHONY: help setup engines demo mining fmt lint types test unit conformance golden properties docs bench check lock clean
+.PHONY: help setup engines demo mining fmt lint types test unit conformance golden properties docs bench bench-serving check lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,9 @@ docs: engines ## generated reference pages
 
 bench: engines ## speed and memory beside hand-written peers, into docs/benchmarks.md
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)
+
+bench-serving: setup ## the serving tier's 22 scenarios and its peers, into docs/serving/benchmarks.md (an hour; BENCH=--quick: minutes)
+	$(BIN)/python tests/benchmarks/serving.py $(BENCH)
 
 check: test ## what CI runs
 

@@ -81,7 +81,7 @@ def bench_command(
         results = _scenarios(numbers, quick=quick, rows=rows, workers=workers, c0=c0)
     _print(results)
     if curves is not None:
-        _draw(results, curves)
+        draw(results, curves)
     if not all(result.is_passed for result in results):
         sys.exit(1)
 
@@ -119,7 +119,8 @@ def _print(results: list[Result]) -> None:
     )
 
 
-def _draw(results: list[Result], folder: Path) -> None:
+def draw(results: list[Result], folder: Path) -> None:
+    """Write the curves of all results into a folder, one picture a chart."""
     from serving.bench.charts import chart, merged
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -128,6 +128,9 @@ def _await_ready(host: Host) -> None:
         host.port, host.control_port = state.port, state.control_port
         if not state.port or not all(pid is not None for _, pid, _ in state.children):
             return False
+        # A worker that only just loads its libraries would be measured doing so; each counts once it serves.
+        if len(list((host.folder / "metrics").glob("data-*.json"))) < len(host.children("data")):
+            return False
         with suppress(OSError):
             return host.get("/readyz")[0] == 200
         return False

@@ -32,6 +32,11 @@ def spike(bench: Bench, result: Result) -> None:
     ]
     result.note = "" if found.figures.is_valid else _missed(found)
     result.curves += timeline(found, "spike")
+    for share in (0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0):
+        one = bench.load(
+            host, bench.point_workload(), poisson(c0 * share, bench.seconds(10)), connections=256, may_be_late=True
+        ).figures
+        result.curves.append(Curve("goodput", "answered", ((share, one.achieved / c0),)))
 
 
 def recovery(bench: Bench, result: Result) -> None:
