@@ -42,6 +42,7 @@ from mlplatform.spec.model import (
     StepSpec,
     TestSpec,
 )
+from mlplatform.spec.serve import IndexSpec, ServeSpec, SloSpec
 from mlplatform.spec.shapes import ChoiceShape, Key, OneOf, RecordShape, Shape, keys_of, wanted
 from mlplatform.types import SCALARS
 
@@ -77,7 +78,8 @@ def errors_page() -> str:
         "A message says where, what, why and what to do. Its code is a stable word: scripts may rely on it. `--json`",
         "prints `code`, `message`, `hint`, `notes` and, where a file is to blame, `path`, `line` and `column`.",
         "",
-        "`mlp` ends with 0 when all is done, 1 when a run failed, 2 when the spec or the command line is wrong.",
+        "`mlp` ends with 0 when all is done, 1 when a run failed, 2 when the spec or the command line is wrong, 3 when",
+        "a run committed its outputs and one of them could not be published.",
     ]  # fmt: skip
     for group, codes in _groups():
         lines += ["", f"## {group[0].upper()}{group[1:]}", "", "| code | meaning |", "|---|---|"]
@@ -180,6 +182,9 @@ def _spec_keys() -> list[str]:
         lines += _record(f"`{word}: {{…}}`, beside it `description`", keys_of(kind))
     lines += ["", f"Not supported yet: {', '.join(f'`{word}`' for word in PENDING_OPERATORS)}."]
     lines += _record("An output", keys_of(OutputSpec))
+    lines += _record("`serve` of an output", keys_of(ServeSpec))
+    lines += _record("An index: `serve: {indexes: {name: {…}}}`", keys_of(IndexSpec))
+    lines += _record("`slo` of `serve`", keys_of(SloSpec))
     lines += _record("`engine`", keys_of(EngineSpec))
     return lines + _record("A test", keys_of(TestSpec))
 

@@ -18,7 +18,8 @@ steps:
 outputs:
   small.big: {from: big, mode: overwrite}
 """
-HEAVY = {"alembic", "deltalake", "numpy", "pandas", "pyarrow", "rich", "sqlalchemy"}
+SERVING = {"httptools", "lmdb", "moka_py", "msgspec", "orjson", "rbloom", "redis", "starlette", "uvloop", "xxhash"}
+HEAVY = SERVING | {"alembic", "deltalake", "numpy", "pandas", "pyarrow", "rich", "sqlalchemy"}
 PROGRAM = """
 import sys
 from mlplatform.cli import main

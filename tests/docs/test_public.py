@@ -25,8 +25,8 @@ HEAVY = {"alembic", "click", "connectors", "deltalake", "duckdb", "numpy", "pand
 def test_public_names_are_pinned() -> None:
     assert mlplatform.__all__ == [
         "CatalogError", "Dataset", "EngineError", "ErrorGroup", "InternalError", "Plan", "PlanError", "PlatformError",
-        "RunReport", "SinkError", "SourceError", "SpecError", "UsageError", "UserCodeError", "Workspace",
-        "__version__",
+        "PublishError", "RunReport", "SinkError", "SourceError", "SpecError", "UsageError", "UserCodeError",
+        "Workspace", "__version__",
     ]  # fmt: skip
     assert dir(mlplatform) == sorted(mlplatform.__all__)
 
@@ -50,8 +50,8 @@ def test_public_methods_of_the_workspace_are_pinned() -> None:
     public = sorted(name for name in vars(Workspace) if not name.startswith("_"))
     assert public == [
         "again", "build", "catalog", "clear_scratch", "compare_engines", "dataset", "journal", "limits", "lineage",
-        "plan", "preview", "preview_planned", "read", "render", "run", "run_planned", "sql", "stage_planned", "test",
-        "validate", "verify", "warehouse", "with_changes", "within",
+        "plan", "preview", "preview_planned", "publishing", "read", "render", "run", "run_planned", "sql",
+        "stage_planned", "test", "validate", "verify", "warehouse", "with_changes", "within",
     ]  # fmt: skip
 
 
