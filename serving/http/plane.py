@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MOST_A_TURN = 64
 _MEMO_SIZE = 256
 _MAX_ID = 128
+_SHADOWS = 16
 
 
 class Request:
@@ -116,6 +118,11 @@ class Plane:
         self._paused: list[Connection] = []
         self._overload = b""
         self.sampled = 0
+        self.shadow_every = 10_000
+        self.shadow_next = self.shadow_every
+        self.shadow_count = 0
+        # The last rows that were taken aside: table, version, pack, key, row.
+        self.shadows: deque[tuple[str, int, str, bytes, bytes]] = deque(maxlen=_SHADOWS)
         self.restored: list[dict[str, Any]] = []  # Any: JSON; what a worker before this one counted
         self.refusals: dict[tuple[object, ...], bytes] = {}
         # Requests without a table of their own: health, lists, queries, what never became a request.
@@ -296,6 +303,12 @@ class Plane:
         if found is None:
             found = self.meters[route] = RouteMeter("", route)
         return found
+
+    def set_aside(self, served: Served, key: bytes, row: bytes) -> None:
+        """Keep a row that was sent, to be compared with its table by somebody with more time."""
+        self.shadow_next = self.sampled + self.shadow_every
+        self.shadow_count += 1
+        self.shadows.append((served.pack.table, served.version, served.pack.pack_id, key, row))
 
     def slow_open(self) -> int:
         """Slow requests at work or waiting."""

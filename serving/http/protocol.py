@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
         request = self.request = Request(self, headers, self.received_s)
         request.url = self.url
         request.method = parser.get_method()
-        request.keeps = parser.should_keep_alive()
+        request.keeps = parser.should_keep_alive() and not parser.should_upgrade()
         self.phase = BODY
         self.url = b""
         self.headers = {}

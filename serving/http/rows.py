@@ -40,6 +40,8 @@ def answer_row(plane: Plane, request: Request) -> None:
     if row is None or kind != pack.row_format:
         _answer_other(request, served, key, Shape(kind, None))
         return
+    if plane.sampled >= plane.shadow_next:
+        plane.set_aside(served, key, row)
     _send(plane, request, served, (kind, False), key, b"", row)
 
 

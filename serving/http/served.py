@@ -55,7 +55,7 @@ class Served:
 class Table:
     """A published table: the current pack, kept older ones, and its meters."""
 
-    __slots__ = ("_meters", "current", "hot", "mapped_s", "name", "older", "pinned", "shadow")
+    __slots__ = ("_meters", "current", "hot", "mapped_s", "name", "older", "pinned")
 
     def __init__(self, name: str, current: Served) -> None:
         self.name = name
@@ -63,7 +63,6 @@ class Table:
         self.older: dict[bytes, Served] = {}  # by pack id
         self.pinned: frozenset[int] = frozenset()
         self.hot = HotKeys()
-        self.shadow = [0, 0]  # answers compared, and unlike
         self.mapped_s = 0.0
         self._meters: dict[str, RouteMeter] = {}
 

@@ -24,6 +24,7 @@ from serving.server.admin import Admin
 from serving.server.config import ServeConfig, read_config
 from serving.server.logs import JsonLog
 from serving.server.metrics import latencies, metrics_text
+from serving.server.shadow import EVERY_S, Shadow, read_counts
 from serving.server.snapshots import read_snapshots
 from serving.server.sockets import listen
 from serving.server.state import read_state
@@ -65,8 +66,10 @@ def control_app(config: ServeConfig, log: JsonLog) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:  # noqa: ARG001  (Starlette's signature)
         link.start()
         parent = asyncio.ensure_future(_end_with_parent(os.getppid()))
+        shadows = asyncio.ensure_future(_compare(Shadow(config, log)))
         yield
-        parent.cancel()
+        for task in (parent, shadows):
+            task.cancel()
         await link.close()
 
     return Starlette(routes=_routes(control), lifespan=lifespan)
@@ -98,7 +101,8 @@ class Control:
         """All workers' counts as Prometheus reads them."""
         counts = await self.link.counts() if self.config.query_workers else []
         folder = self.config.data_dir
-        return await asyncio.to_thread(metrics_text, read_snapshots(folder), read_state(folder), counts)
+        return await asyncio.to_thread(metrics_text, read_snapshots(folder), read_state(folder), counts,
+                                       read_counts(folder))  # fmt: skip
 
     # --- for admins ------------------------------------------------------------------------------------
 
@@ -279,6 +283,16 @@ def _whole(body: dict[str, Any], name: str) -> int:  # Any: JSON
 
 def _table_version(request: Request) -> tuple[str, int]:
     return request.path_params["table"], request.path_params["version"]
+
+
+async def _compare(shadow: Shadow) -> None:
+    """Look at shadow reads now and then; a fault in comparing is told and ends nothing."""
+    while True:
+        await asyncio.sleep(EVERY_S)
+        try:
+            await asyncio.to_thread(shadow.look)
+        except Exception as error:  # noqa: BLE001  (boundary: a worker's loop; logged, tried again)
+            shadow.log("shadow_failed", error=repr(error))
 
 
 async def _end_with_parent(parent: int) -> None:

@@ -21,14 +21,20 @@ _PRIORITIES = ("interactive", "batch")
 Documents = Mapping[str, dict[str, Any]]  # Any: JSON
 
 
-def metrics_text(documents: Documents, state: State, queries: Iterable[Mapping[str, Any]] = ()) -> bytes:  # Any: JSON
-    """The text of `/metrics`."""
+def metrics_text(
+    documents: Documents,
+    state: State,
+    queries: Iterable[Mapping[str, Any]] = (),  # Any: JSON
+    shadows: Mapping[str, list[int]] | None = None,
+) -> bytes:
+    """The text of `/metrics`; `shadows` are rows compared and unlike, by table."""
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.registry import Collector
 
     class All(Collector):
         def collect(self) -> Iterator[Metric]:
             yield from _families(documents, state, list(queries))
+            yield from _shadows(shadows or {})
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(All())
@@ -165,26 +171,32 @@ def _tenants(documents: Documents) -> Iterator[Metric]:
 
 
 def _packs(documents: Documents) -> Iterator[Metric]:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.core import GaugeMetricFamily
 
     version = GaugeMetricFamily("mlp_serve_pack_version", "The version that is served.", labels=["table"])
     age = GaugeMetricFamily("mlp_serve_pack_age_seconds", "Since the pack was built.", labels=["table"])
     size = GaugeMetricFamily("mlp_serve_pack_bytes", "Size of the pack.", labels=["table"])
-    shadow = CounterMetricFamily("mlp_serve_shadow_mismatch", "Answers unlike their table.", labels=["table"])
-    reads = CounterMetricFamily("mlp_serve_shadow_reads", "Answers compared.", labels=["table"])
     tables: dict[str, dict[str, Any]] = {}  # Any: JSON
     for document in documents.values():
         for name, facts in document["tables"].items():
-            held = tables.setdefault(name, {**facts, "shadow": [0, 0]})
-            held["shadow"] = [one + other for one, other in zip(held["shadow"], facts["shadow"], strict=True)]
+            held = tables.setdefault(name, dict(facts))
             held["version"] = min(held["version"], facts["version"])
     for name, facts in sorted(tables.items()):
         version.add_metric([name], facts["version"])
         age.add_metric([name], _age_s(facts["created_at"]))
         size.add_metric([name], facts["bytes"])
-        reads.add_metric([name], facts["shadow"][0])
-        shadow.add_metric([name], facts["shadow"][1])
-    yield from (version, age, size, reads, shadow)
+    yield from (version, age, size)
+
+
+def _shadows(counts: Mapping[str, list[int]]) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily
+
+    reads = CounterMetricFamily("mlp_serve_shadow_reads", "Answers compared with their table.", labels=["table"])
+    unlike = CounterMetricFamily("mlp_serve_shadow_mismatch", "Answers unlike their table.", labels=["table"])
+    for table, (compared, different) in sorted(counts.items()):
+        reads.add_metric([table], compared)
+        unlike.add_metric([table], different)
+    yield from (reads, unlike)
 
 
 def _processes(documents: Documents, state: State) -> Iterator[Metric]:

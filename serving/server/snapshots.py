@@ -44,11 +44,14 @@ def snapshot(plane: Plane, *, loop_lag_s: float, now_s: float, wall_s: float) ->
                 "created_at": table.current.pack.manifest.created_at,
                 "versions": table.versions(),
                 "mapped_s": now_s - table.mapped_s,
-                "shadow": list(table.shadow),
                 "hot": [[key.decode("latin-1"), count] for key, count in table.hot.top()],
             }
             for table in plane.tables.values()
         },
+        "samples": [
+            plane.shadow_count,
+            [[table, version, pack_id, key.hex(), row.hex()] for table, version, pack_id, key, row in plane.shadows],
+        ],
         "rss_bytes": resident_bytes(),
         "cpu_s": sum(os.times()[:2]),
         "cache": plane.cache_counts(),

@@ -249,7 +249,7 @@ def _children(config: ServeConfig, port: int, control_port: int) -> list[Child]:
 
 def _fresh(folder: Path) -> None:
     """Nothing of an earlier server is left: shares, counts."""
-    for name in ("shares.mmap", "purge.json"):
+    for name in ("shares.mmap", "purge.json", "shadow.json"):
         (folder / name).unlink(missing_ok=True)
     counts = folder / "metrics"
     counts.mkdir(exist_ok=True)

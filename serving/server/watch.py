@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from mlplatform.errors import PlatformError
 from serving.http.served import Served
+from serving.packs.keys import BadKeyError
 
 if TYPE_CHECKING:
     from serving.http.plane import Events, Plane
+    from serving.packs.pack import PackReader
     from serving.publish.fetch import LocalPacks, PackRef
+    from serving.server.hotkeys import HotKeys
 
 
 class PackWatch:
@@ -46,6 +50,8 @@ class PackWatch:
             kept = held.older.get(found.pack_id.encode()) if held is not None else None
             if held is None or held.current.pack_id != found.pack_id.encode():
                 pack = kept.pack if kept is not None else open_pack(found.folder)
+                if held is not None:
+                    _warm(pack, held.hot)
                 self._plane.install(pack)
                 self._events("pack_current", table=table, version=found.version, pack_id=found.pack_id)
             self._pins(table, found)
@@ -84,3 +90,10 @@ class PackWatch:
             except FileNotFoundError:
                 marks.append(0)
         return None if marks[0] == 0 else (marks[0], marks[1])
+
+
+def _warm(pack: PackReader, hot: HotKeys) -> None:
+    """Read the rows that are asked for most, so that the new pack's first answers wait for no disk."""
+    for segment, _ in hot.top():
+        with suppress(BadKeyError, UnicodeDecodeError):
+            pack.row(pack.key.parse_segment(segment.decode("ascii")))

@@ -116,11 +116,17 @@ def _worker(config: ServeConfig, index: int, log: JsonLog) -> Worker:
     plane = Plane(directory, events=log, behind_proxy=config.behind_proxy)
     plane.max_connections = config.max_connections
     plane.workers = config.workers
+    _set_shadows(plane, config)
     plane.serve = serve_with(plane)
     shares: Shares | AloneShares = AloneShares()
     if config.workers > 1:
         shares = Shares(config.data_dir / SHARES_NAME, index, config.workers)
     return Worker(config, index, plane, PackWatch(LocalPacks(config.data_dir), plane, log), shares, log)
+
+
+def _set_shadows(plane: Plane, config: ServeConfig) -> None:
+    plane.shadow_every = max(1, round(1 / config.shadow_rate)) if config.shadow_rate > 0 else 2**62
+    plane.shadow_next = plane.sampled + plane.shadow_every
 
 
 def _scan_limit(workers: int) -> Gradient2:
@@ -152,6 +158,7 @@ def _reload(worker: Worker) -> None:
     worker.watch.look()
     worker.config = read_config(worker.config.data_dir)
     worker.plane.max_connections = worker.config.max_connections
+    _set_shadows(worker.plane, worker.config)
     if isinstance(worker.plane.slow, Slow):
         worker.plane.slow.max_staleness_s = worker.config.max_staleness_s
 
