@@ -29,9 +29,7 @@ class Slots:
         self._clock = clock
         self.running: dict[Lane, int] = dict.fromkeys(LANES, 0)
         self._factor = queue_factor
-        self._queues: dict[Lane, OrderedDict[int, tuple[float, asyncio.Future[None]]]] = {
-            lane: OrderedDict() for lane in LANES
-        }
+        self._queues: dict[Lane, _Queue] = {lane: OrderedDict() for lane in LANES}
         self._number = 0
 
     @property
