@@ -28,7 +28,7 @@ def fleet_group() -> None:
     "--time", type=click.Choice(["ns", "timestamp"]), default="ns", show_default=True,
     help="Times as bigint of nanoseconds, or as timestamps.",
 )  # fmt: skip
-@click.option("--streams", help="Streams to write, with commas between; default all.")
+@click.option("--streams", help="Streams to write, with commas between; default all but `approaches`.")
 @click.option("--part", default="1/1", show_default=True, help="2/5 writes the second of five parts.")
 @guarded
 def generate_command(

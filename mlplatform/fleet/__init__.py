@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlplatform.errors import UsageError
-from mlplatform.fleet.design import STREAMS, Fleet, Written
+from mlplatform.fleet.design import MORE_STREAMS, STREAMS, Fleet, Written
 
-__all__ = ["STREAMS", "Fleet", "Written", "generate"]
+__all__ = ["MORE_STREAMS", "STREAMS", "Fleet", "Written", "generate"]
 
 
 def generate(
@@ -23,7 +23,8 @@ def generate(
     Args:
         fleet: what to make.
         target: folder; files of the same fleet and part are replaced, others stay.
-        streams: which of `STREAMS` to write; `drives`, `coverage` and the tables of truth are always written.
+        streams: which of `STREAMS` and `MORE_STREAMS` to write; `drives`, `coverage` and tables of truth are written
+            in any case.
         part: (k, n) writes the k-th of n parts, from 1; together the parts hold the rows of one whole call.
     Raises: UsageError: E_EXTRA_MISSING without NumPy, E_USAGE for an unknown stream or part.
     """

@@ -9,6 +9,8 @@ from typing import Literal
 from mlplatform.errors import UsageError
 
 STREAMS = ("ego_pose", "imu", "frames", "tracks", "tracks_ego", "gnss", "can_speed")
+# Written only when they are asked for: a fleet that was made before stays as it is.
+MORE_STREAMS = ("approaches",)
 MINUTE_US = 60_000_000
 CLOCK_OFFSET_US = 35_000  # of one drive's GNSS receiver
 

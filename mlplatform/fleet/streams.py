@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mlplatform.fleet.design import MINUTE_US, STREAMS
+from mlplatform.fleet import approaches
+from mlplatform.fleet.design import MINUTE_US, MORE_STREAMS, STREAMS
 from mlplatform.fleet.motion import Minute, Pose, acceleration_mps2, pose, samples_at, speed_mps
 from mlplatform.fleet.numbers import Floats, Ints, noise, raw
 from mlplatform.fleet.scenes import PERIOD_US, PHASE_US
@@ -46,8 +47,9 @@ CLOCKS = {
     "tracks_ego": Clock(100_000, PHASE_US),
     "gnss": Clock(1_000_000, 100_000),
     "can_speed": Clock(PERIOD_US, PHASE_US),
+    "approaches": Clock(approaches.PERIOD_US, approaches.PHASE_US),
 }
-_NUMBER = {name: number for number, name in enumerate(STREAMS, start=1)}
+_NUMBER = {name: number for number, name in enumerate((*STREAMS, *MORE_STREAMS), start=1)}
 _SERIES = 8  # random numbers at hand for each sample of a stream; the last is for the clock
 
 
@@ -255,6 +257,21 @@ def _in_frame(frame: str, actor: _Actor, rows: Samples, where: Pose) -> Pose:
     return Pose(np.round(x_m, 9), np.round(y_m, 9), where.yaw_rad)
 
 
+def _approaches(rows: Samples) -> tuple[Ints, Columns]:
+    """Two cars a minute, the first ahead of the second; later drives say how sure they are."""
+    both = approaches.places(rows.minute, rows.ticks_us)
+    names = [f"{which}-{rows.minute.number}" for which in ("first", "second")]
+    columns: Columns = {
+        "track_id": texts(names, len(rows.ticks_us)),
+        "place_m": np.concatenate([place for place, _ in both]),
+        "speed_mps": np.concatenate([speed for _, speed in both]),
+        "len_m": np.full(2 * len(rows.ticks_us), approaches.LENGTH_M),
+    }
+    if approaches.has_confidence(rows.minute):
+        columns["confidence"] = np.concatenate([1 - np.abs(noise(rows.dice[place], 0.5)) for place in range(2)])
+    return np.tile(rows.stamps_us, 2), columns
+
+
 def texts(words: Sequence[str], count: int) -> pa.Array:
     """Each word `count` times, held as a dictionary; in the file it is plain text."""
     places = np.repeat(np.arange(len(words), dtype=np.int32), count)
@@ -273,4 +290,5 @@ MAKERS: dict[str, Callable[[Samples], tuple[Ints, Columns]]] = {
     "tracks_ego": _tracks("ego"),
     "gnss": _gnss,
     "can_speed": _can_speed,
+    "approaches": _approaches,
 }

@@ -31,18 +31,14 @@ def drive_row(fleet: Fleet, drive: Drive, minutes: list[Minute]) -> Row:
 
 
 def event_rows(fleet: Fleet, minute: Minute) -> Iterator[Row]:
-    """The minute's events and near misses; times in ticks of the fleet's time type.
-
-    An event's id is that of the mining transforms: 32 hex digits of the SHA-256 of kind, version 1, log, start, end.
-    """
+    """The minute's events and near misses; times in ticks of the fleet's time type."""
     scale = 1000 if fleet.time == "ns" else 1
     drive = minute.drive
     for event in minute.scene.events:
         start = _tick_us(minute, event.start) * scale
         end = _end_us(minute, event) * scale if event.stop is not None else _end_us(minute, event) * scale + 1
-        text = f"{event.kind}|1|{drive.log_id}|{start}|{end}"
         yield {
-            "event_id": hashlib.sha256(text.encode()).hexdigest()[:32],
+            "event_id": event_id(event.kind, drive.log_id, start, end),
             "log_id": drive.log_id,
             "kind": event.kind,
             "scene": minute.scene.name,
@@ -54,6 +50,16 @@ def event_rows(fleet: Fleet, minute: Minute) -> Iterator[Row]:
             "truncated_end": event.stop is None,
             "is_late": drive.has_late_minute and minute.number == fleet.minutes - 1,
         }
+
+
+def event_id(kind: str, log_id: str, start: int, end: int) -> str:
+    """The id that the mining transforms give: 32 hex digits of the SHA-256 of kind, version 1, log, start, end."""
+    return hashlib.sha256(f"{kind}|1|{log_id}|{start}|{end}".encode()).hexdigest()[:32]
+
+
+def schema_row(fleet: Fleet, drive: Drive, stream: str) -> Row:
+    """The first drive whose rows of a stream have a column more; later ones have it too."""
+    return _fault(drive, stream, "schema_change", drive.start_us, drive.start_us + fleet.minutes * MINUTE_US)
 
 
 def fault_rows(fleet: Fleet, minute: Minute) -> Iterator[Row]:

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlplatform.errors import UsageError, did_you_mean, repr_name
-from mlplatform.fleet import truth
-from mlplatform.fleet.design import STREAMS, Drive, Fleet, Written
+from mlplatform.fleet import approaches, truth
+from mlplatform.fleet.design import MORE_STREAMS, STREAMS, Drive, Fleet, Written
 from mlplatform.fleet.motion import Minute, minutes_of
 from mlplatform.fleet.streams import MAKERS, blob_name, images, samples_of, texts
 
@@ -35,8 +35,9 @@ _TRUTH = {
 def write_fleet(fleet: Fleet, target: Path, streams: tuple[str, ...], part: tuple[int, int]) -> list[Written]:
     """See `mlplatform.fleet.generate`."""
     for name in streams:
-        if name not in STREAMS:
-            hint = did_you_mean(name, STREAMS) or f"streams: {', '.join(STREAMS)}"
+        known = (*STREAMS, *MORE_STREAMS)
+        if name not in known:
+            hint = did_you_mean(name, known) or f"streams: {', '.join(known)}"
             raise UsageError("E_USAGE", f"there is no stream {repr_name(name)}", hint=hint)
     number, parts = part
     if not 1 <= number <= parts:
@@ -57,13 +58,18 @@ def _write_drive(fleet: Fleet, drive: Drive, streams: tuple[str, ...], files: _F
     files.add("drives", _truth("drives", fleet, [truth.drive_row(fleet, drive, minutes)]))
     files.add("coverage", _truth("coverage", fleet, coverage))
     events = [row for minute in minutes for row in truth.event_rows(fleet, minute)]
-    files.add("truth_events", _truth("truth_events", fleet, events))
     faults = [row for minute in minutes for row in truth.fault_rows(fleet, minute)]
+    if "approaches" in streams:
+        events += [approaches.approach_row(fleet, minute) for minute in minutes]
+        if drive.index == approaches.FIRST_WITH_CONFIDENCE:
+            faults.append(truth.schema_row(fleet, drive, "approaches"))
+    files.add("truth_events", _truth("truth_events", fleet, events))
     files.add("truth_faults", _truth("truth_faults", fleet, faults))
     for minute in minutes:
         is_late = drive.has_late_minute and minute.number == fleet.minutes - 1
         for stream in streams:
-            files.add(stream, _rows(fleet, stream, minute), late_of=drive if is_late else None)
+            kind = "wide-" if stream == "approaches" and approaches.has_confidence(minute) else ""
+            files.add(stream, _rows(fleet, stream, minute), late_of=drive if is_late else None, kind=kind)
     files.close_all(only="late-")
     if "frames" in streams:
         _write_images(fleet, drive, minutes, files.target)
@@ -130,8 +136,9 @@ class _Files:
             self._open[path].close(keep=keep)
             self._closed[path] = self._open.pop(path)
 
-    def add(self, table: str, rows: pa.Table, *, late_of: Drive | None = None) -> None:
-        name = self._name if late_of is None else f"late-{late_of.index:06}.parquet"
+    def add(self, table: str, rows: pa.Table, *, late_of: Drive | None = None, kind: str = "") -> None:
+        """Add rows to a table's file; rows of another `kind` have another schema, and so files of their own."""
+        name = f"{kind}{self._name}" if late_of is None else f"late-{late_of.index:06}.parquet"
         path = self.target / table / name
         if path not in self._open:
             self._open[path] = _File(path, rows.schema, self._thread)

@@ -272,6 +272,63 @@ def test_cut_ins(folder: Path) -> None:
     }
 
 
+@pytest.fixture(scope="module")
+def approaches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fifteen drives with the stream that is not made unasked."""
+    made = tmp_path_factory.mktemp("approaches")
+    generate(Fleet(seed=7, drives=15), made, streams=["approaches"])
+    return made
+
+
+def wide(folder: Path) -> list[dict[str, Any]]:
+    """Rows of both schemas, as a reader that takes columns by name has them."""
+    files = sorted((folder / "approaches").glob("*.parquet"))
+    made: list[dict[str, Any]] = pa.concat_tables(map(pq.read_table, files), promote_options="default").to_pylist()
+    return made
+
+
+def times_to_collision(folder: Path) -> dict[tuple[str, int], float]:
+    """(log, time) → seconds until the second car would reach the first, where it closes in."""
+    cars: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+    for row in wide(folder):
+        cars.setdefault((row["log_id"], row["t_ns"]), {})[row["track_id"].split("-")[0]] = row
+    found = {}
+    for at, both in cars.items():
+        gap = both["first"]["place_m"] - both["first"]["len_m"] - both["second"]["place_m"]
+        assert gap > 0
+        closing = both["second"]["speed_mps"] - both["first"]["speed_mps"]
+        if closing > 0:
+            found[at] = gap / closing
+    return found
+
+
+def test_times_to_collision(approaches: Path) -> None:
+    times = times_to_collision(approaches)
+    truth = [row for row in rows(approaches, "truth_events") if row["scene"] == "approach"]
+    spans = [(row["kind"], row["log_id"], range(row["start_ns"], row["end_ns"], 125_000_000)) for row in truth]
+    assert {at for at, time in times.items() if time < 2} == {
+        (log, tick) for kind, log, ticks in spans for tick in ticks if kind == "low_ttc"
+    }
+    assert {times[log, ticks[0]] for kind, log, ticks in spans if kind == "near_low_ttc"} == {2.0}
+    assert [len(ticks) for *_, ticks in spans] == [row["n_samples"] for row in truth]
+    assert len(truth) == 15 * 2
+    assert {row["n_samples"] for row in truth if row["kind"] == "low_ttc"} == {1, 3}
+
+
+def test_from_some_log_on_a_stream_has_a_column_more(approaches: Path) -> None:
+    has = {row["log_id"] for row in wide(approaches) if row["confidence"] is not None}
+    assert has == {"drive-000012", "drive-000013", "drive-000014"}
+    faults = [row for row in rows(approaches, "truth_faults") if row["kind"] == "schema_change"]
+    assert [(row["log_id"], row["stream"]) for row in faults] == [("drive-000012", "approaches")]
+
+
+def test_a_stream_more_changes_no_other(folder: Path, tmp_path: Path) -> None:
+    generate(Fleet(seed=7), tmp_path, streams=["can_speed", "approaches"])
+    assert differing(folder / "can_speed", tmp_path / "can_speed") == 0
+    planted = [row for row in rows(tmp_path, "truth_events") if row["scene"] != "approach"]
+    assert planted == rows(folder, "truth_events")
+
+
 def test_event_ids_follow_from_the_event(folder: Path) -> None:
     row = rows(folder, "truth_events")[0]
     text = f"{row['kind']}|1|{row['log_id']}|{row['start_ns']}|{row['end_ns']}"
