@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from serving.bench.arrivals import poisson
+from pathlib import Path
+
+from serving.bench.arrivals import poisson, replay, trace_path
 from serving.bench.keys import Keys
 from serving.bench.outcomes import figures
 from serving.bench.scenarios.base import FOUND, Bench, Curve, Result, least, most
@@ -20,6 +22,12 @@ def steady(bench: Bench, result: Result) -> None:
         most("p99.9 at C0/2", base.p999_ms, 10.0, "ms"),
         most("not answered", base.due - base.answered, 0, "requests", is_timed=False),
     ]
+    result.note = f"p99 of {len(bench.spread)} runs: {bench.spread[0]:.2f} to {bench.spread[-1]:.2f} ms"
+    trace = trace_path(Path(__file__).parents[3])
+    if trace is not None:
+        arrivals = replay(trace, rate=0.3 * c0, seconds=bench.seconds(60))
+        found = bench.load(bench.host(), bench.point_workload(), arrivals, may_be_late=True).figures
+        result.note += f"; a recorded trace at 0.3 C0 on average: p99 {found.p99_ms:.2f} ms"
     for share in (0.1, 0.25, 0.5, 0.75, 1.0):
         found = bench.load(bench.host(), bench.point_workload(), bench.at_c0(share, 10)).figures
         for name, value in (("p50", found.p50_ms), ("p99", found.p99_ms), ("p99.9", found.p999_ms)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from mlplatform.cli.main import main
+from serving.bench.arrivals import poisson
 from serving.bench.host import Host
 from serving.bench.run import against, chosen, run_scenarios
 from serving.bench.scenarios import SCENARIOS
@@ -37,6 +39,22 @@ def test_what_does_not_depend_on_the_machine(bench: Bench, number: int) -> None:
     kept = [line for line in result.lines if not line.is_timed]
     assert kept
     assert [line for line in kept if not line.is_kept] == []
+
+
+def test_slow_and_hasty_clients_do_not_hurt_the_others(bench: Bench) -> None:
+    host = bench.host()
+    slow = [socket.create_connection(("127.0.0.1", host.port)) for _ in range(100)]
+    try:
+        for place, each in enumerate(slow):
+            each.sendall(b"GET /v1/tables/bench.rows/rows/1 HTTP/1.1\r\nx-slow: "[: 10 + place % 40])
+        # Every request on a connection of its own, many of which are closed while others are opened.
+        hasty = bench.load(host, bench.point_workload(), poisson(100.0, 1.0), requests_per_connection=1, connections=20)
+        calm = bench.load(host, bench.point_workload(), poisson(100.0, 1.0))
+    finally:
+        for each in slow:
+            each.close()
+    for found in (hasty, calm):
+        assert set(found.figures.statuses) == {200}
 
 
 def test_a_promise_is_checked(bench: Bench) -> None:
