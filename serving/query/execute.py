@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 
 from mlplatform.duckdb_session import without_values
 from mlplatform.types import to_arrow
 from serving.http.errors import ApiError
+from serving.query.bounded import Bounded
 from serving.query.check import Checked, Parser, Place, bound
 from serving.query.filters import Filter, filter_tree, parse_filter
 from serving.query.narrow import narrowed
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
     from serving.query.frames import Request
     from serving.query.sources import Source
 
-K = TypeVar("K")
-V = TypeVar("V")
 _STOP_EVERY_S = 0.01
-_TEXTS = 2048
+_TEXT_BYTES = 32 * 2**20
 # What a caller's query can raise; all else is the engine's fault.
 _CALLERS = (
     duckdb.DataError, duckdb.ProgrammingError, duckdb.NotSupportedError, duckdb.InvalidInputException,
@@ -58,34 +57,13 @@ class Plan:
     max_staleness_s: float
 
 
-class Bounded(Generic[K, V]):
-    """A map that forgets its oldest entry when full."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._entries = size, dict[K, V]()
-
-    def peek(self, key: K) -> V | None:
-        """The entry of a key, or None."""
-        return self._entries.get(key)
-
-    def get_or(self, key: K, make: Callable[[], V]) -> V:
-        """The entry of a key, made where there is none."""
-        found = self._entries.get(key)
-        if found is None:
-            found = make()
-            while len(self._entries) >= self._size:
-                self._entries.pop(next(iter(self._entries)), None)
-            self._entries[key] = found
-        return found
-
-
 class Executor:
     """Runs plans in threads; each holds one cursor of a session."""
 
     def __init__(self, sessions: Sessions, parser: Parser, threads: int) -> None:
         self._sessions, self._parser = sessions, parser
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="query")
-        self._texts: Bounded[tuple[object, ...], str] = Bounded(_TEXTS)
+        self._texts: Bounded[tuple[object, ...], str] = Bounded(_TEXT_BYTES, _text_weight)
         self.started = 0
 
     async def check(self, text: str) -> Checked:
@@ -157,6 +135,10 @@ class Executor:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._sessions.close()
         self._parser.close()
+
+
+def _text_weight(_: tuple[object, ...], text: str) -> int:
+    return 2048 + 4 * len(text)  # the key holds names that its text holds too
 
 
 def _granted(request: Request, table: str) -> tuple[str, ...] | None:

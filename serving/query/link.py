@@ -14,8 +14,8 @@ import msgspec
 import xxhash
 
 from serving.http.errors import ApiError
+from serving.query.bounded import Bounded
 from serving.query.cache import L1_BYTES, L1_ENTRY_BYTES, Entry, ResultCache
-from serving.query.execute import Bounded
 from serving.query.flights import Flights
 from serving.query.frames import (
     MAX_ANSWER_BYTES,
@@ -30,7 +30,8 @@ from serving.query.frames import (
 from serving.query.plan_key import base_key, plan_key
 from serving.query.versions import VersionClock
 
-_STATEMENTS = 4096
+_STATEMENT_BYTES = 16 * 2**20
+_MAX_UNSENT_BYTES = 32 * 2**20
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 1.0
 _GRACE_S = 0.25
 
@@ -56,7 +57,7 @@ class QueryLink:
         self.cache = ResultCache(cache_bytes, L1_ENTRY_BYTES)
         self.versions = VersionClock(clock)
         self._clock = clock
-        self._statements: Bounded[str, Statement] = Bounded(_STATEMENTS)
+        self._statements: Bounded[str, Statement] = Bounded(_STATEMENT_BYTES, lambda text, _: 1024 + len(text))
         self._checks: Flights[Statement] = Flights()
         self._channels = [_Channel(socket) for socket in sockets]
 
@@ -76,7 +77,7 @@ class QueryLink:
         if found is None:
             key = xxhash.xxh3_128_digest(sql.encode("utf-8", "surrogatepass"))
             made = await self._checks.join(key, lambda: self._checked(key, sql, deadline_s), deadline_s)
-            found = self._statements.get_or(sql, lambda: made)
+            found = self._statements.put(sql, made)
         return found
 
     async def _checked(self, key: bytes, sql: str, deadline_s: float) -> Statement:
@@ -176,6 +177,8 @@ class _Channel:
         """The worker's answer; leaving (by deadline, or cancelled) tells the worker."""
         if self._writer is None or self._writer.is_closing():
             return refusal(request.id, _restarting())
+        if self._writer.transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            return refusal(request.id, ApiError("overloaded", "the query worker does not keep up", retry_after_ms=500))
         number = next(self._numbers)
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._open[number] = waiting

@@ -14,13 +14,14 @@ import xxhash
 from mlplatform.errors import assert_never
 from serving.admission.limiter import Gradient2
 from serving.http.errors import ApiError
+from serving.query.bounded import Bounded
 from serving.query.breaker import Breaker
 from serving.query.cache import L2_BYTES, L2_ENTRY_BYTES, Entry, ResultCache
 from serving.query.check import Checked, Parser
-from serving.query.execute import Bounded, Executor, Plan
+from serving.query.execute import Executor, Plan
 from serving.query.faults import OriginFaults
 from serving.query.flights import Flights
-from serving.query.frames import Answer, CacheState, Request, refusal
+from serving.query.frames import Answer, CacheState, Request, encode, refusal
 from serving.query.params import check_params
 from serving.query.plan_key import base_key, plan_key
 from serving.query.refresh import Refresher
@@ -32,7 +33,8 @@ from serving.query.sources import Sources
 from serving.query.versions import VersionClock
 
 MAX_DEADLINE_S = 30.0
-_STATEMENTS = 4096
+_STATEMENT_BYTES = 64 * 2**20
+_REFRESHED_BYTES = 32 * 2**10
 _FAILURES = 1000
 _FAILURE_S, _CALLERS_FAILURE_S = 1.0, 10.0
 _CHECK_S = 5.0
@@ -80,7 +82,7 @@ class QueryService:
         self.slots = Slots(options.concurrency, clock)
         self.refresher: Refresher[Request] = Refresher(self._refresh, clock)
         self.events: Counter[str] = Counter()
-        self._statements: Bounded[str, Checked] = Bounded(_STATEMENTS)
+        self._statements: Bounded[str, Checked] = Bounded(_STATEMENT_BYTES, _statement_weight)
         self._failures: OrderedDict[bytes, tuple[float, ApiError]] = OrderedDict()
         self._purged: dict[str, int] = {}
         self._breakers: dict[str, Breaker] = {}
@@ -128,7 +130,8 @@ class QueryService:
             return self._given(plan, entry, "HIT")
         stale = self._stale(plan)
         if stale is not None:
-            self.refresher.ask(plan.base, request)
+            if len(encode(request)) <= _REFRESHED_BYTES:  # larger ones would fill the queue with their bodies
+                self.refresher.ask(plan.base, request)
             return self._given(plan, stale, "STALE")
         self._raise_failure(plan.key)
         left_s = began + min(request.deadline_ms / 1000, MAX_DEADLINE_S) - self._clock()
@@ -168,7 +171,7 @@ class QueryService:
         found = self._statements.peek(text)
         if found is None:
             made = await self._checks.join(_text_key(text), lambda: self._executor.check(text), _CHECK_S)
-            found = self._statements.get_or(text, lambda: made)
+            found = self._statements.put(text, made)
         return found
 
     def _versions(self, request: Request, tables: Sequence[str]) -> dict[str, int]:
@@ -303,6 +306,10 @@ class QueryService:
             **{f"event_{name}": number for name, number in self.events.items()},
         }  # fmt: skip
 
+    def relieve(self) -> None:
+        """Give memory back: close the files of sessions that nobody uses now."""
+        self._sessions.retire({})
+
     async def close(self) -> None:
         """End all work."""
         await self.refresher.close()
@@ -311,6 +318,10 @@ class QueryService:
         if self._shared is not None:
             await self._shared.close()
         self._executor.close()
+
+
+def _statement_weight(text: str, checked: Checked) -> int:
+    return 1024 + len(text) + len(checked.tree)
 
 
 def _text_key(text: str) -> bytes:

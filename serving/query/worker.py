@@ -156,7 +156,7 @@ async def _main(options: WorkerOptions, sources: Sources) -> None:
                        options.concurrency, options.cache_bytes, max_concurrency=options.max_concurrency),
         shared=shared, faults=OriginFaults(options.faults_file) if options.faults_file is not None else None,
     )  # fmt: skip
-    watch = asyncio.ensure_future(_watch_memory(options.kill_above_bytes))
+    watch = asyncio.ensure_future(_watch_memory(service, options))
     parent = os.getppid()
     orphan = asyncio.ensure_future(_watch_parent(parent, stop))
     try:
@@ -166,12 +166,15 @@ async def _main(options: WorkerOptions, sources: Sources) -> None:
         orphan.cancel()
 
 
-async def _watch_memory(limit_bytes: int) -> None:
+async def _watch_memory(service: QueryService, options: WorkerOptions) -> None:
     """End the process when it is too large: the supervisor starts another, requests get a code to retry on."""
     while True:
         await asyncio.sleep(_WATCH_S)
-        if resident_bytes() > limit_bytes:
-            _LOG.error("the query worker takes more than %d bytes and ends", limit_bytes)
+        size_bytes = resident_bytes()
+        if size_bytes > options.kill_above_bytes - int(options.memory_bytes * (_OVER - 1)):
+            service.relieve()
+        if size_bytes > options.kill_above_bytes:
+            _LOG.error("the query worker takes more than %d bytes and ends", options.kill_above_bytes)
             os._exit(EXIT_MEMORY)
 
 

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.http.errors import ApiError
+from serving.query.bounded import Bounded
 from serving.query.breaker import Breaker, BreakerOptions
 from serving.query.cache import ENTRY_OVERHEAD_BYTES, Entry, ResultCache
 from serving.query.flights import Flights
@@ -300,6 +301,17 @@ def test_a_cache_is_bounded_by_its_bytes(sizes: list[int]) -> None:
         assert (cache.newest(key) is None) == (cache.get(key) is None)
     cache.clear()
     assert (len(cache), cache._tables, cache._newest) == (0, {}, {})
+
+
+@given(sizes=st.lists(st.integers(0, 40), max_size=60))
+def test_a_bounded_map_forgets_the_oldest(sizes: list[int]) -> None:
+    kept: Bounded[int, str] = Bounded(100, lambda _, text: len(text))
+    for number, size in enumerate(sizes):
+        assert kept.get_or(number, lambda size=size: "x" * size) == "x" * size  # type: ignore[misc]
+        assert kept.weight == sum(len(kept.peek(each) or "") for each in range(number + 1)) <= 100
+        assert kept.peek(number) == "x" * size
+    assert kept.put(-1, "x" * 101) == "x" * 101
+    assert kept.peek(-1) is None
 
 
 def test_keys_differ_where_answers_may() -> None:
