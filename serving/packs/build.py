@@ -76,14 +76,14 @@ def build_pack(source: Source, options: PackOptions, folder: Path, *, limits: Li
 
 
 def pack_schema(schema: Schema, options: PackOptions) -> pa.Schema:
-    """Columns of the pack in the table's order.
+    """Columns of the pack in the table's order; options name them as the table spells them.
 
     Raises: PlanError E_COLUMN_MISSING, E_KEY_TYPE for a key or index column that cannot be encoded.
     """
     keyed = [*options.key, *(column for index in options.indexes for column in index.columns)]
     ordered = [text.partition(" ")[0] for index in options.indexes for text in index.order_by]
     for column in [*keyed, *ordered, *(options.columns or ())]:
-        if schema.find(column) is None:
+        if column not in schema.names:
             raise PlanError("E_COLUMN_MISSING", f"{repr_name(options.table)} is served by a column {repr_name(column)} "
                             "that it lacks", hint=did_you_mean(column, schema.names),
                             notes=[f"columns: {listed(schema.names)}"])  # fmt: skip
@@ -91,8 +91,8 @@ def pack_schema(schema: Schema, options: PackOptions) -> pa.Schema:
         if not may_be_key(schema[column].type):
             raise PlanError("E_KEY_TYPE", f"{repr_name(column)} is {schema[column].type}: no key or index can have it",
                             hint="serve by a whole number, decimal, text, binary, boolean, date or time")  # fmt: skip
-    kept = None if options.columns is None else {name.lower() for name in (*options.columns, *keyed, *ordered)}
-    chosen = tuple(column for column in schema if kept is None or column.name.lower() in kept)
+    kept = None if options.columns is None else {*options.columns, *keyed, *ordered}
+    chosen = tuple(column for column in schema if kept is None or column.name in kept)
     return to_arrow_schema(Schema(chosen))
 
 
@@ -116,7 +116,7 @@ def _rows(
     connection: duckdb.DuckDBPyConnection, source: Source, options: PackOptions, folder: Path, schema: pa.Schema
 ) -> Written:
     scan = source.snapshot.scan(columns=schema.names)
-    key = [schema.field(schema.names.index(_spelled(schema, name))).name for name in options.key]
+    key = options.key
     batches = (source.sorted_batches or (lambda: sorted_batches(connection, scan, key, schema)))()
     try:
         with closing(batches):
@@ -125,10 +125,6 @@ def _rows(
         raise null_keys(connection, scan, key, options.table) from error
     except DuplicateKeyError as error:
         raise duplicate_keys(connection, scan, key, options.table) from error
-
-
-def _spelled(schema: pa.Schema, name: str) -> str:
-    return next(str(column) for column in schema.names if column.lower() == name.lower())
 
 
 def _sealed(

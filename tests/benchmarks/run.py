@@ -18,6 +18,7 @@ from groups import measure_groups
 from islands import measure_islands
 from measure import REPOSITORY
 from merge import measure_merge
+from pack import measure_pack
 from ranges import measure_ranges
 from report import Part, markdown, write
 from resample import measure_resample
@@ -28,7 +29,7 @@ from tpch22 import measure_tpch22
 from validate import measure_validate
 
 _NAMES = ("validate", "chain", "merge", "tpch", "tpch22", "groups", "spark", "scaling", "fleet", "brakes", "asof",
-          "asof-spark", "islands", "sessionize", "resample", "ranges")  # fmt: skip
+          "asof-spark", "islands", "sessionize", "resample", "ranges", "pack")  # fmt: skip
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ def _sections(names: tuple[str, ...] | list[str], scales: list[float], runs: int
         "asof": partial(measure_asof, runs), "asof-spark": partial(measure_asof_spark, runs),
         "islands": partial(measure_islands, "islands", runs),
         "sessionize": partial(measure_islands, "sessionize", runs),
-        "resample": partial(measure_resample, runs),
+        "resample": partial(measure_resample, runs), "pack": partial(measure_pack, runs),
     }  # fmt: skip
     by_scale: dict[str, Callable[[float], Part]] = {
         "tpch": lambda scale: measure_tpch(scale, runs), "tpch22": measure_tpch22,

@@ -88,8 +88,13 @@ def _peers(bench: Bench, *, with_feast: bool) -> Iterator[Peer]:
         _fill(address)
         with _asgi(address) as (port, pids):
             paths = tuple(f"/rows/{key}" for key in Keys(PEER_ROWS).draw(20_000, 1))
-            every = [*pids, *valkey_pids]
-            yield _measured("ASGI on uvicorn, one GET from Valkey", port, only(Gets(paths)), lambda: every, seconds)
+            yield _measured(
+                "ASGI on uvicorn, one GET from Valkey",
+                port,
+                only(Gets(paths)),
+                lambda: [*pids(), *valkey_pids],
+                seconds,
+            )
         if with_feast:
             try:
                 yield _feast(address, valkey_pids, seconds)
@@ -135,9 +140,11 @@ def _fill(address: str) -> None:
 
 
 @contextmanager
-def _started(command: list[str], port: int, env: dict[str, str] | None = None) -> Iterator[list[int]]:
-    """A server's processes, once it listens."""
-    process = subprocess.Popen(command, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL)
+def _started(command: list[str], port: int, env: dict[str, str] | None = None) -> Iterator[Callable[[], list[int]]]:
+    """What tells a server's processes, once it listens."""
+    process = subprocess.Popen(
+        command, env={**os.environ, **(env or {})}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         ends_s = time.monotonic() + 90
         while True:
@@ -148,7 +155,7 @@ def _started(command: list[str], port: int, env: dict[str, str] | None = None) -
                 if process.poll() is not None or time.monotonic() > ends_s:
                     raise
                 time.sleep(0.1)
-        yield family(process.pid)
+        yield lambda: family(process.pid)
     finally:
         every = family(process.pid)
         process.terminate()
@@ -170,7 +177,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _asgi(address: str) -> Iterator[tuple[int, list[int]]]:
+def _asgi(address: str) -> Iterator[tuple[int, Callable[[], list[int]]]]:
     port = _free_port()
     command = [sys.executable, "-m", "uvicorn", "asgi:app", "--app-dir", str(PEERS), "--port", str(port),
                "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]  # fmt: skip
@@ -199,8 +206,8 @@ def _feast(address: str, valkey_pids: list[int], seconds: float) -> Peer:
         )
         with _started(command, port, {"FEAST_USAGE": "False"}) as pids:
             workload = only(Posts("/get-online-features", bodies), 2000)
-            every = [*pids, *valkey_pids]
-            return _measured("Feast's feature server on Valkey, 20 features", port, workload, lambda: every, seconds)
+            name = "Feast's feature server on Valkey, 20 features"
+            return _measured(name, port, workload, lambda: [*pids(), *valkey_pids], seconds)
 
 
 def _write(results: list[Result], peers: list[Peer], rows: int, is_quick: bool) -> None:

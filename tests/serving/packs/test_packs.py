@@ -103,7 +103,7 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
 
 
 def test_only_some_columns(tmp_path: Path) -> None:
-    built(tmp_path, SHUFFLED, PackOptions(table="f.rows", key=("id",), columns=("X",)))
+    built(tmp_path, SHUFFLED, PackOptions(table="f.rows", key=("id",), columns=("x",)))
     with open_pack(tmp_path / "pack") as pack:
         assert pack.row(pack.key.encode([1])) == b'{"id":1,"x":0.25}'
 
@@ -159,6 +159,7 @@ def test_limits_that_stop_a_build(tmp_path: Path) -> None:
     ("options", "code"),
     [
         (PackOptions(table="f.rows", key=("no",)), "E_COLUMN_MISSING"),
+        (PackOptions(table="f.rows", key=("ID",)), "E_COLUMN_MISSING"),
         (PackOptions(table="f.rows", key=("x",)), "E_KEY_TYPE"),
         (PackOptions(table="f.rows", key=("id",), columns=("ids",)), "E_COLUMN_MISSING"),
         (PackOptions(table="f.rows", key=("id",), indexes=(IndexOptions(name="i", columns=("x",)),)), "E_KEY_TYPE"),
