@@ -1,6 +1,6 @@
 """The control plane: health, metrics and the admin's verbs, on a port of its own.
 
-Admin routes need a token whose tenant has the route `admin` on some table; while no token is configured at all, the
+Admin routes need a token whose tenant has the route `admin` on some table; while there is no tenant at all, the
 loopback address is enough.
 """
 

@@ -112,7 +112,7 @@ async def _serve(config: ServeConfig, index: int, port: int, log: JsonLog) -> No
 
 
 def _worker(config: ServeConfig, index: int, log: JsonLog) -> Worker:
-    directory = Directory()
+    directory = Directory(may_be_open=config.is_loopback)
     plane = Plane(directory, events=log, behind_proxy=config.behind_proxy)
     plane.max_connections = config.max_connections
     plane.workers = config.workers

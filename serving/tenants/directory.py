@@ -104,8 +104,9 @@ class Caller:
 class Directory:
     """Callers by token. Replaced terms keep the caller's state; a `generation` tells what connections remember."""
 
-    def __init__(self, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, wall_clock: Callable[[], float] = time.time, *, may_be_open: bool = True) -> None:
         self._wall_clock = wall_clock
+        self._may_be_open = may_be_open
         self._tokens: dict[str, tuple[TokenRecord, Caller]] = {}
         self.callers: dict[str, Caller] = {}
         self.last_use_s: dict[str, float] = {}
@@ -114,8 +115,14 @@ class Directory:
         self.generation = 0
 
     def load(self, snapshot: Snapshot | None, now_s: float) -> None:
-        """Take over a snapshot; None and one without any token mean that everybody is local."""
-        tenants = snapshot.tenants if snapshot is not None and snapshot.has_tokens else (LOCAL,)
+        """Take over a snapshot. Without any tenant everybody is local, where the server is out of others' reach.
+
+        Tenants whose last token was revoked leave the server closed, not open.
+        """
+        tenants = snapshot.tenants if snapshot is not None else ()
+        is_open = self._may_be_open and not tenants
+        if is_open:
+            tenants = (LOCAL,)
         self.is_stale = snapshot is not None and snapshot.is_too_old(self._wall_clock())
         callers: dict[str, Caller] = {}
         tokens: dict[str, tuple[TokenRecord, Caller]] = {}
@@ -125,7 +132,7 @@ class Directory:
             callers[tenant.id] = caller
             tokens.update({token.id: (token, caller) for token in tenant.tokens})
         self.callers, self._tokens = callers, tokens
-        self.local = callers[LOCAL.id] if tenants == (LOCAL,) else None
+        self.local = callers[LOCAL.id] if is_open else None
         self.last_use_s = {key: used for key, used in self.last_use_s.items() if key in tokens}
         self.generation += 1
 

@@ -197,3 +197,20 @@ def test_a_drain_answers_what_is_at_work_and_exits_with_0(own: Running) -> None:
         assert client.get(f"/v1/tables/{TABLE}/rows/3").status_code == 200
         assert own.stop() == 0
     assert not (own.folder / ".mlp" / "serving" / "state.json").exists()
+
+
+def test_a_reload_takes_what_it_may_and_names_the_rest(own: Running) -> None:
+    (own.folder / "mlplatform.yaml").write_text(
+        "warehouse: warehouse\nserving: {workers: 3, query_workers: 0, sync_s: 0.2, max_connections: 1}\n"
+    )
+    own.process.send_signal(signal.SIGHUP)
+    log = own.folder / "log.jsonl"
+    until(lambda: '"event": "reloaded"' in log.read_text())
+    assert '"needs_restart": ["workers"]' in log.read_text()
+
+    def turned_away() -> bool:
+        with httpx.Client(base_url=own.url) as first, httpx.Client(base_url=own.url) as second:
+            first.get("/healthz")
+            return second.get("/healthz").status_code == 503
+
+    until(turned_away)

@@ -136,3 +136,17 @@ def test_the_catalog_keeps_tenants_and_tokens(tmp_path: Path) -> None:
         catalog.remove("app")
         assert (catalog.tenants(), catalog.last_used()) == ([], {})
     assert text.encode() not in (tmp_path / "catalog.db").read_bytes()
+
+
+def test_revoking_the_last_token_opens_nothing() -> None:
+    directory = Directory(lambda: 5.0)
+    directory.load(Snapshot((), 5.0), 0.0)
+    assert directory.authenticate(b"").tenant.id == "local"
+    directory.load(Snapshot((Tenant("a", (Grant("*"),)),), 5.0), 0.0)
+    with pytest.raises(ApiError, match="no_token"):
+        directory.authenticate(b"")
+    exposed = Directory(lambda: 5.0, may_be_open=False)
+    for snapshot in (None, Snapshot((), 5.0)):
+        exposed.load(snapshot, 0.0)
+        with pytest.raises(ApiError, match="no_token"):
+            exposed.authenticate(b"")
