@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -109,6 +110,18 @@ def test_a_check_finds_wrong_answers() -> None:
 
 def _is_hello(request: bytes, answer: bytes) -> bool:
     return request.startswith(b"GET /v1/tables/t.x/rows/") and answer.endswith(b"hello")
+
+
+def test_a_generator_that_dawdles_says_so() -> None:
+    with server(lambda at: [HEAD + b"hello"]) as port:
+        found = send(load(port, check=_dawdles, check_every=20))
+    assert found.late > 2
+    assert not figures(found, 1).is_valid
+
+
+def _dawdles(request: bytes, answer: bytes) -> bool:
+    time.sleep(0.03)
+    return True
 
 
 def test_refused_requests_are_sent_again() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -339,6 +340,16 @@ def test_a_client_travels_to_other_processes() -> None:
         assert "secret_token" not in repr(again._target)
     assert server.received[0].path.endswith("version=5")
     assert server.received[0].headers["authorization"] == "Bearer secret_token"
+
+
+def test_threads_share_a_client() -> None:
+    def script(at: int, request: Received) -> Said:
+        return answer({"k": request.path.rpartition("/")[2]})
+
+    with opened(Client, script) as (client, server), ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda key: client.get("t", key).value["k"], range(200)))
+    assert found == [str(key) for key in range(200)]
+    assert server.connections <= 8
 
 
 def test_a_scan_that_breaks_off(kind: Any) -> None:
