@@ -103,7 +103,7 @@ def error_of(reply: Reply) -> ServingError:
         status=reply.status,
         # Without a body of ours only a gateway's 502, 503 and 504 speak of a passing state.
         retryable=bool(told.get("retryable", reply.status in (502, 503, 504) and not told)),
-        retry_after_s=after_ms / 1000 if after_ms is not None else None,
+        retry_after_s=max(after_ms, 0) / 1000 if after_ms is not None else None,
         details=details if isinstance(details, dict) else None,
         request_id=str(told.get("request_id") or reply.headers.get("x-request-id", "")) or None,
     )
