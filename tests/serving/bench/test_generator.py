@@ -208,6 +208,7 @@ ANSWERS = [
 WANTED = [[(200, b"hello")], [(404, b"abc")], [(204, b"")], [(200, b"abcde")]]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(zip(ANSWERS, WANTED, strict=True))), st.lists(st.integers(0, 120), max_size=6))
 def test_answers_in_any_pieces(answer: tuple[bytes, list[object]], cuts: list[int]) -> None:
     edges = [0, *sorted(cuts), len(answer[0])]
@@ -215,7 +216,7 @@ def test_answers_in_any_pieces(answer: tuple[bytes, list[object]], cuts: list[in
     assert read([piece for piece in pieces if piece]) == answer[1]
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_no_bytes_break_it(noise: bytes, has_head: bool) -> None:
     assert len(read([(HEAD[:60] if has_head else b"") + noise])) <= 1

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.client.answers import JSON, Reply, answer_of, error_of, json_of
@@ -30,6 +30,7 @@ HEADERS = st.dictionaries(
 REPLIES = st.builds(Reply, st.sampled_from([200, 400, 404, 429, 500, 502, 503, 599]), HEADERS, BODIES)
 
 
+@settings(deadline=None)
 @given(REPLIES)
 def test_any_refusal_is_an_error_that_pickles(reply: Reply) -> None:
     error = error_of(reply)
@@ -39,6 +40,7 @@ def test_any_refusal_is_an_error_that_pickles(reply: Reply) -> None:
     assert error.retry_after_s is None or error.retry_after_s >= 0
 
 
+@settings(deadline=None)
 @given(REPLIES)
 def test_any_answer_is_read_or_refused(reply: Reply) -> None:
     with contextlib.suppress(BadAnswer):
@@ -47,6 +49,7 @@ def test_any_answer_is_read_or_refused(reply: Reply) -> None:
         json_of(reply)
 
 
+@settings(deadline=None)
 @given(REPLIES)
 def test_any_reply_to_any_request(reply: Reply) -> None:
     calls: list[Any] = [
@@ -62,6 +65,7 @@ def test_any_reply_to_any_request(reply: Reply) -> None:
             call.send(reply)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9) | st.text(max_size=9), max_size=30), st.integers(1, 7))
 def test_keys_are_split_without_loss(keys: list[int | str], repeat: int) -> None:
     made = split(keys * repeat * 20)

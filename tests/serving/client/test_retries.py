@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.client.answers import Reply
@@ -15,6 +15,7 @@ from serving.client.hedging import Hedge
 from serving.client.retries import Budget, Policy, pause_s
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 20), st.booleans()), max_size=300))
 def test_extra_tries_never_exceed_their_share_of_a_minute(steps: list[tuple[float, bool]]) -> None:
     budget = Budget(0.1, 10)
@@ -38,6 +39,7 @@ def test_a_budget_is_used_up_and_comes_back() -> None:
     assert budget.take(61.0)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.floats(0, 5), st.integers(0, 2**32))
 def test_pauses_are_jittered_and_wait_for_the_server(tried: int, after_s: float, seed: int) -> None:
     error = Overloaded("overloaded", "", retryable=True, retry_after_s=after_s)
@@ -61,6 +63,7 @@ class Clock:
         return self.now
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.0, 0.6), min_size=10, max_size=10), st.integers(0, 5), st.integers(0, 1000))
 def test_no_try_begins_past_the_deadline(taken: list[float], retries: int, seed: int) -> None:
     clock = Clock()
