@@ -64,7 +64,16 @@ class Executor:
         self._sessions, self._parser = sessions, parser
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="query")
         self._texts: Bounded[tuple[object, ...], str] = Bounded(_TEXT_BYTES, _text_weight)
+        self._running: set[Statement] = set()
         self.started = 0
+
+    def stop_running(self) -> int:
+        """Stop all statements, since memory is short; how many. Who waits for them is told to come back."""
+        running = list(self._running)
+        for statement in running:
+            statement.is_short_of_memory = True
+            statement.stop()
+        return len(running)
 
     async def check(self, text: str) -> Checked:
         """A text, checked in a thread. Raises: ApiError."""
@@ -90,14 +99,16 @@ class Executor:
     def _run(self, plan: Plan, statement: Statement) -> bytes:
         session = self._sessions.take(plan.sources)
         is_suspect = False
+        self._running.add(statement)
         try:
             return self._answer(plan, session, statement)
         except duckdb.Error as error:
             is_suspect = isinstance(error, _SUSPECT)
-            raise _said(error) from error
+            raise (_short() if statement.is_short_of_memory else _said(error)) from error
         except MemoryError as error:
             raise _too_much() from error
         finally:
+            self._running.discard(statement)
             self._sessions.give_back(session, is_suspect=is_suspect)
 
     def _answer(self, plan: Plan, session: Session, statement: Statement) -> bytes:
@@ -171,6 +182,10 @@ def _said(error: duckdb.Error) -> ApiError:
         text = without_values(str(error)) if is_about_values else str(error).partition("\n")[0]
         return ApiError("sql_error", text[:500])
     return ApiError("origin_down", "the query engine failed", retry_after_ms=1000)
+
+
+def _short() -> ApiError:
+    return ApiError("overloaded", "the query worker was short of memory and stopped its queries", retry_after_ms=1000)
 
 
 def _too_much() -> ApiError:

@@ -307,7 +307,8 @@ class QueryService:
         }  # fmt: skip
 
     def relieve(self) -> None:
-        """Give memory back: close the files of sessions that nobody uses now."""
+        """Give memory back: stop what runs, and close the files of sessions that nobody uses now."""
+        self.events["short_of_memory"] += self._executor.stop_running()
         self._sessions.retire({})
 
     async def close(self) -> None:

@@ -150,6 +150,7 @@ class Statement:
     """One execution, that another thread may stop."""
 
     def __init__(self) -> None:
+        self.is_short_of_memory = False
         self._cursor: duckdb.DuckDBPyConnection | None = None
         self._is_stopped = False
         self._lock = threading.Lock()

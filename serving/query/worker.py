@@ -26,7 +26,7 @@ from serving.query.sources import FolderSources, Sources
 # What the supervisor sees when a worker ended itself because it took too much memory.
 EXIT_MEMORY = 75
 MAX_OPEN_REQUESTS = 20_000
-_WATCH_S = 0.25
+_WATCH_S = 0.1
 _OVER = 1.3
 _LOG = logging.getLogger("mlp.serve.query")
 
@@ -58,6 +58,11 @@ class WorkerOptions:
     def kill_above_bytes(self) -> int:
         """The resident size at which the worker ends itself."""
         return int(self.memory_bytes * _OVER) + self.cache_bytes + self.base_bytes
+
+    @property
+    def relieve_above_bytes(self) -> int:
+        """The resident size at which it stops its queries first: one of them takes more than DuckDB counts."""
+        return self.memory_bytes + self.cache_bytes + self.base_bytes
 
     def to_json(self) -> str:
         """The options as one argument of a command line."""
@@ -171,7 +176,7 @@ async def _watch_memory(service: QueryService, options: WorkerOptions) -> None:
     while True:
         await asyncio.sleep(_WATCH_S)
         size_bytes = resident_bytes()
-        if size_bytes > options.kill_above_bytes - int(options.memory_bytes * (_OVER - 1)):
+        if size_bytes > options.relieve_above_bytes:
             service.relieve()
         if size_bytes > options.kill_above_bytes:
             _LOG.error("the query worker takes more than %d bytes and ends", options.kill_above_bytes)

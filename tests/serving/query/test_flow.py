@@ -202,6 +202,20 @@ def test_a_deadline_ends_a_query(tmp_path: Path) -> None:
     run(tmp_path, MemorySources(source(tmp_path)), work)
 
 
+def test_queries_are_stopped_when_memory_is_short(tmp_path: Path) -> None:
+    async def work(service: QueryService) -> None:
+        waiter = asyncio.ensure_future(service.answer(query(SLOW)))
+        await until(lambda: bool(service._executor._running))
+        while not waiter.done():
+            service.relieve()
+            await asyncio.sleep(0.01)
+        stopped = await waiter
+        assert (stopped.status, stopped.code, stopped.retry_after_ms) == (503, "overloaded", 1000)
+        assert version_of(await service.answer(query(SQL))) == 1
+
+    run(tmp_path, MemorySources(source(tmp_path)), work)
+
+
 def test_executions_stay_within_the_bound(tmp_path: Path) -> None:
     file = tmp_path / "faults.json"
     set_fault(file, Fault(delay_s=0.01))
