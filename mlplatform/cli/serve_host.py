@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timezone
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import click
 
 from mlplatform.cli.session import guarded, json_option, print_json
 from mlplatform.cli.tables import print_table
+from mlplatform.errors import UsageError
 
 if TYPE_CHECKING:
     from mlplatform.cli.session import Session
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from serving.server.config import ServeConfig
     from serving.tenants.catalog import TenantCatalog
     from serving.tenants.tenants import Grant
+
+_LIBRARIES = ("httptools", "lmdb", "moka_py", "msgspec", "orjson", "prometheus_client", "rbloom", "starlette", "uvicorn",
+              "uvloop", "xxhash")  # fmt: skip
 
 
 @click.command("start")
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
 @guarded
 def start_command(session: Session, /, **options: object) -> None:
     """Serve the published packs until SIGTERM; SIGHUP takes over changed configuration."""
+    _check_libraries()
     from serving.server.sources import host_sources
     from serving.server.supervisor import Supervisor
 
@@ -43,6 +49,13 @@ def start_command(session: Session, /, **options: object) -> None:
     found = config()
     supervisor = Supervisor(found, host_sources(found, config))
     supervisor.run(on_ready=lambda port, control: click.echo(_address(found, port, control)))
+
+
+def _check_libraries() -> None:
+    missing = [name for name in _LIBRARIES if find_spec(name) is None]
+    if missing:
+        hint = 'pip install "mlplatform[serving]"'
+        raise UsageError("E_EXTRA_MISSING", f"a server needs {', '.join(missing)}", hint=hint)
 
 
 def _config(workspace: Workspace, given: dict[str, object]) -> ServeConfig:
