@@ -48,15 +48,18 @@ class Batches:
 
 @dataclass(frozen=True, slots=True)
 class Posts:
-    """Given bodies, posted to a path, drawn alike."""
+    """Given bodies, posted to a path: drawn alike, or one after the other."""
 
     path: str
     bodies: tuple[bytes, ...]
     headers: Headers = ()
+    is_in_order: bool = False
 
     def requests(self, count: int, seed: int) -> list[bytes]:
-        """`count` requests in the order of a seeded choice."""
+        """`count` requests in their order, or in that of a seeded choice."""
         rng = random.Random(seed)
+        if self.is_in_order:
+            return [_posted(self.path, self.bodies[at % len(self.bodies)], self.headers) for at in range(count)]
         return [_posted(self.path, rng.choice(self.bodies), self.headers) for _ in range(count)]
 
 
