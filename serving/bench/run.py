@@ -43,7 +43,9 @@ def run_scenarios(scenarios: Iterable[Scenario], bench: Bench, say: Callable[[st
         except (PlatformError, OSError) as error:
             result.has_failed = True
             result.note = error.message if isinstance(error, PlatformError) else str(error)
-        say(f"  {time.monotonic() - began_s:.0f} s")
+        missed = [line.what for line in result.lines if not line.is_kept]
+        verdict = result.note if result.has_failed else f"missed: {', '.join(missed)}" if missed else "passed"
+        say(f"  {verdict} ({time.monotonic() - began_s:.0f} s)")
         yield result
 
 
