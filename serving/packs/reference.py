@@ -126,7 +126,7 @@ def _moment(value: int | datetime) -> str:
 def _float(value: float, is_single: bool, is_json: bool) -> float | str:
     if not math.isfinite(value):
         if not is_json:
-            return value
+            return math.nan if math.isnan(value) else value
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return _shortest_single(value) if is_single else value
 

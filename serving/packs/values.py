@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 Format = Literal["json", "msgpack"]
+_NAN = float("nan")
 _NOT_FINITE = {float("inf"): "Infinity", float("-inf"): "-Infinity"}
 
 
@@ -100,9 +101,11 @@ class _Values:
             # The shortest text of a 32-bit number, not of the 64-bit number nearest to it.
             array = array.cast(pa.float32()).cast(pa.string()).cast(pa.float64())
         values = _plain(array)
-        if not self._is_json or pc.all(pc.is_finite(array)).as_py() in (True, None):
+        if pc.all(pc.is_finite(array)).as_py() in (True, None):
             return values
-        return [_finite(value) for value in values]
+        if self._is_json:
+            return [_finite(value) for value in values]
+        return [_NAN if value is not None and value != value else value for value in values]  # of many, one NaN
 
     def _binaries(self, array: pa.Array) -> list[bytes | str | None]:
         values = _plain(array)

@@ -74,6 +74,7 @@ MSGPACK = [
     (pa.binary(), b"\0\xff", b"\0\xff"),
     (pa.float64(), INF, INF),
     (pa.float32(), 0.1, 0.1),
+    (pa.float64(), -INF, -INF),
     (pa.int64(), -(2**63), -(2**63)),
     (pa.decimal128(10, 2), Number("1.50"), "1.50"),
     (pa.timestamp("us", "UTC"), MOMENT, "2026-01-02T03:04:05.000678Z"),
@@ -86,6 +87,13 @@ MSGPACK = [
 def test_msgpack_keeps_binaries_and_floats(kind: pa.DataType, value: Any, wanted: Any) -> None:
     (text,) = encode_rows(pa.table({"v": pa.array([value], kind)}), "msgpack")
     assert msgspec.msgpack.decode(text) == {"v": wanted}
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float64()])
+def test_every_nan_is_one_in_msgpack(kind: pa.DataType) -> None:
+    negative = pa.array([-math.nan, math.nan], kind)
+    one, other = encode_rows(pa.table({"v": negative}), "msgpack")
+    assert one == other == b"\x81\xa1v\xcb\x7f\xf8\0\0\0\0\0\0"
 
 
 def test_64_bit_numbers_as_texts_also_inside() -> None:
