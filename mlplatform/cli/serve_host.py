@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from serving.tenants.catalog import TenantCatalog
     from serving.tenants.tenants import Grant
 
-_LIBRARIES = ("httptools", "lmdb", "moka_py", "msgspec", "orjson", "prometheus_client", "rbloom", "starlette", "uvicorn",
-              "uvloop", "xxhash")  # fmt: skip
+_LIBRARIES = (
+    "httptools", "lmdb", "moka_py", "msgspec", "orjson", "prometheus_client", "rbloom", "starlette", "uvicorn", "uvloop",
+    "xxhash",
+)  # fmt: skip
 
 
 @click.command("start")
