@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from serving.tenants.tenants import Grant
 
 _LIBRARIES = (
-    "httptools", "lmdb", "moka_py", "msgspec", "orjson", "prometheus_client", "rbloom", "starlette", "uvicorn", "uvloop",
-    "xxhash",
+    "httptools", "lmdb", "moka_py", "msgspec", "orjson", "prometheus_client",
+    "rbloom", "starlette", "uvicorn", "uvloop", "xxhash",
 )  # fmt: skip
 
 
