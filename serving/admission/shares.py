@@ -8,6 +8,7 @@ wrote for a second counts as no demand: its worker is gone.
 from __future__ import annotations
 
 import mmap
+import os
 from pathlib import Path
 
 from serving.tenants.snapshot import MAX_SLOTS
@@ -24,10 +25,14 @@ class Shares:
         self.worker = worker
         self.workers = workers
         size = slots * workers * _CELL * 8
-        with path.open("r+b" if path.exists() else "w+b") as file:
-            if path.stat().st_size < size:
-                file.truncate(size)
-            self._map = mmap.mmap(file.fileno(), size)
+        # Workers start together: none may cut the file that another has mapped.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(descriptor).st_size < size:
+                os.ftruncate(descriptor, size)
+            self._map = mmap.mmap(descriptor, size)
+        finally:
+            os.close(descriptor)
         self._view = memoryview(self._map)
         self._cells = self._view.cast("d")
 
