@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,10 +99,6 @@ class Manifest:
     def sha256(self) -> str:
         """What `CURRENT.json` says of the manifest's bytes."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
-
-    def with_files(self, files: Mapping[str, FileEntry]) -> Manifest:
-        """The same pack with these files."""
-        return replace(self, files=dict(files))
 
 
 def pack_id(version: int, table_id: str, options: PackOptions) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,4 +126,4 @@ class FakePack:
 
 def next_version(pack: FakePack, rows: pa.Table) -> FakePack:
     """A pack of the same options one version later."""
-    return FakePack(rows, replace(pack.manifest.options), version=pack.version + 1)
+    return FakePack(rows, pack.manifest.options, version=pack.version + 1)

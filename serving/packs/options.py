@@ -72,10 +72,6 @@ class PackOptions:
         known["slo"] = SloOptions(**_known(SloOptions, document.get("slo") or {}))
         return cls(**known)
 
-    def index(self, name: str) -> IndexOptions | None:
-        """The index of that name, or None."""
-        return next((index for index in self.indexes if index.name == name), None)
-
 
 def _index(document: Mapping[str, Any]) -> IndexOptions:  # Any: JSON
     known = _known(IndexOptions, document)

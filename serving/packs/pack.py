@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mlplatform.errors import SourceError, repr_name
+from mlplatform.errors import repr_name
 from mlplatform.types import from_arrow
 from serving.packs.keys import KeyCodec
 from serving.packs.manifest import COLUMNS, DATABASE, FILTER, PARTS, ROWS, Manifest, corrupt, read_manifest
@@ -198,12 +198,6 @@ def codec_of(schema: pa.Schema, names: Sequence[str]) -> KeyCodec:
         message = f"there is no column {repr_name(missing[0])}"
         raise ValueError(message)
     return KeyCodec.of((name, from_arrow(schema.field(name).type)) for name in names)
-
-
-def no_index(table: str, name: str, names: Sequence[str]) -> SourceError:
-    """The error for an index that a table lacks."""
-    notes = [f"indexes: {', '.join(names) or 'none'}"]
-    return SourceError("E_NAME_UNKNOWN", f"{repr_name(table)} has no index {repr_name(name)}", notes=notes)
 
 
 def _open_lmdb(path: Path) -> lmdb.Environment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from mlplatform.errors import SourceError, repr_name
@@ -134,15 +134,6 @@ def pack_of_version(store: PackStore, table: str, version: int, current: Current
     if not found:
         raise missing_pack(table, f"of version {version}")
     return max(found, key=lambda pack_id: manifest_of(store, table, pack_id).created_at)
-
-
-@dataclass(frozen=True, slots=True)
-class TableDocuments:
-    """All that a store says of a table."""
-
-    current: Current | None
-    pins: Mapping[int, Pin] = field(default_factory=dict)
-    options: PackOptions | None = None
 
 
 def _parsed(text: bytes, table: str, name: str, read: Callable[[Any], T]) -> T:  # Any: JSON

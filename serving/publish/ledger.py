@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from mlplatform.catalog import models as m
-from mlplatform.catalog.connect import reading, writing
-from mlplatform.catalog.times import now_us, to_iso, to_us
+from mlplatform.catalog.connect import writing
+from mlplatform.catalog.times import now_us, to_us
 from mlplatform.errors import PlatformError
 
 if TYPE_CHECKING:
@@ -67,14 +67,6 @@ class CatalogLedger:
         """See `publish.Ledger`."""
         with writing(self.engine) as connection:
             self._audit(connection, table, action, details)
-
-    def audit(self, table: str) -> list[dict[str, Any]]:  # Any: JSON
-        """What was done to a table, newest first."""
-        c = m.serving_audit.c
-        chosen = sa.select(c.at_us, c.actor, c.action, c.details).where(c.object == table).order_by(c.id.desc())
-        with reading(self.engine) as connection:
-            return [{"at": to_iso(at_us), "actor": actor, "action": action, "details": details}
-                    for at_us, actor, action, details in connection.execute(chosen)]  # fmt: skip
 
     def _put_pack(
         self, table: str, pack_id: str, version: int, row: dict[str, Any], *, keep: bool = False
