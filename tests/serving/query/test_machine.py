@@ -6,6 +6,7 @@ import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -79,7 +80,8 @@ class CacheMachine(RuleBasedStateMachine):
         self.ended: dict[tuple[str, int], float] = {}
         self.waiters: list[Waiter] = []
         self.answered = 0
-        limits = SessionLimits(2**26, Path("/tmp/mlp-query-machine"))
+        self.folder = TemporaryDirectory()
+        limits = SessionLimits(2**26, Path(self.folder.name))
         self.service = QueryService(
             self.sources, ServiceOptions(limits, CONCURRENCY, CACHE_BYTES, 1000), clock=self.clock
         )
@@ -169,6 +171,12 @@ class CacheMachine(RuleBasedStateMachine):
             self.sources.announce(made(table, version - 1))
             self.service.versions.observe(table, version - 1)
 
+    @rule(table=st.sampled_from(TABLES), number=st.integers(0, 5))
+    def publish_what_is_taken_back(self, table: str, number: int) -> None:
+        self.publish(table)
+        self.ask_and_be_answered(number, None)
+        self.take_back(table)
+
     @rule(seconds=st.sampled_from([0.5, 2.0, 60.0, 200.0]))
     def wait(self, seconds: float) -> None:
         self.clock.now_s += seconds
@@ -205,6 +213,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert (self.service.flights.waiters, self.service.slots.in_flight) == (0, 0)
         self.loop.run_until_complete(self.service.close())
         self.loop.close()
+        self.folder.cleanup()
 
 
 def made(table: str, version: int) -> Source:
