@@ -32,7 +32,7 @@ def pack(tables: Iterable[list[Row]], key: str = "k") -> list[Row]:
     return [{**row, key: None if row[key] is None else f"{row[key]}{at}"} for at, row in numbered_rows]
 
 
-def packed(tables: st.SearchStrategy[list[Row]], count: int = 5) -> st.SearchStrategy[list[Row]]:
+def packed(tables: st.SearchStrategy[list[Row]], count: int = 8) -> st.SearchStrategy[list[Row]]:
     """So many examples as one table: a run of many rows costs little more than one of a few."""
     return st.lists(tables, min_size=count, max_size=count).map(pack)
 

@@ -84,7 +84,7 @@ def _check(
 JOINS = st.lists(JOIN, min_size=6, max_size=6)
 
 
-@examples(5)
+@examples(4)
 @given(packed(LEFT), packed(RIGHT), JOINS)
 def test_nanoseconds(pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Asof]) -> None:
     _check(pipelines, numbered(left), right, joins, pa.int64())

@@ -66,7 +66,7 @@ def _check(
         assert found[f"j{at}"] == canonical(clipped(events, coverage, closed, step)), step
 
 
-@examples(8)
+@examples(5)
 @given(packed(EVENTS), packed(COVERAGE), packed(CLOSED), STEPS)
 def test_nanoseconds(
     pipelines: Pipelines, events: list[Row], coverage: list[Row], closed: list[Row], steps: list[Clips]

@@ -105,7 +105,7 @@ def _valued(rows: list[Row]) -> list[Row]:
     return [{**{name: row[name] for name in row if name != "id"}, "v": row["id"]} for row in numbered(rows)]
 
 
-@examples(7)
+@examples(5)
 @given(packed(_rows(NEAR)), packed(_rows(NEAR)), JOINS)
 def test_nanoseconds(
     pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[tuple[Intervals, int | None]]

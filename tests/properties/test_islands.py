@@ -112,7 +112,7 @@ def _named(row: Row, kind: pa.DataType) -> Row:
     return timed(renamed, kind, TIMES)
 
 
-@examples(8)
+@examples(5)
 @given(packed(ROWS), STEPS)
 def test_nanoseconds(pipelines: Pipelines, rows: list[Row], steps: list[Islands]) -> None:
     _check(pipelines, rows, steps, pa.int64())

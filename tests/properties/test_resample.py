@@ -70,7 +70,7 @@ def _check(
         assert found[f"j{at}"] == canonical(timed(row, kind, ("t",)) for row in resampled(rows, step)), step
 
 
-@examples(7)
+@examples(5)
 @given(packed(ROWS), STEPS)
 def test_nanoseconds(pipelines: Pipelines, rows: list[Row], steps: list[Resample]) -> None:
     _check(pipelines, rows, steps)

@@ -72,7 +72,7 @@ def _check(
         assert found[f"j{at}"] == canonical(expected), join
 
 
-@examples(7)
+@examples(5)
 @given(packed(LEFT), packed(RIGHT), WINDOWS)
 def test_nanoseconds(pipelines: Pipelines, left: list[Row], right: list[Row], joins: list[Window]) -> None:
     _check(pipelines, numbered(left), right, joins, pa.int64())
