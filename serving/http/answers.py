@@ -22,7 +22,8 @@ def bind(request: Request, version: int | None) -> Served:
 
     Raises: ApiError version_unknown, version_retired, version_not_reached.
     """
-    served = request.table.at(version)
+    request.bound = request.table.current
+    served = request.bound = request.table.at(version)
     least = request.headers.get(b"x-min-version")
     if least is not None:
         wanted = whole(least.decode("latin-1"), "x-min-version", 0, 2**63 - 1)

@@ -77,9 +77,10 @@ class ApiError(Exception):
     Attributes:
         retry_after_ms: when to come back at the earliest; None where coming back does not help.
         details: facts of the code (`version`, `column`, …); never a secret and never a row's value.
+        cache: what `x-cache` says, where it says anything.
     """
 
-    __slots__ = ("code", "details", "message", "retry_after_ms", "retryable", "status")
+    __slots__ = ("cache", "code", "details", "message", "retry_after_ms", "retryable", "status")
 
     def __init__(
         self,
@@ -99,6 +100,7 @@ class ApiError(Exception):
         self.retryable = known_retryable if retryable is None else retryable
         self.retry_after_ms = retry_after_ms
         self.details = dict(details or {})
+        self.cache = ""
 
     def document(self, request_id: str) -> dict[str, Any]:  # Any: JSON
         """The body of the answer, before it is encoded."""
@@ -115,8 +117,8 @@ class ApiError(Exception):
 
 
 def error_response(error: ApiError, request_id: bytes, *, is_head: bool = False, close: bool = False,
-                   as_msgpack: bool = False) -> bytes:  # fmt: skip
-    """The whole answer: status line, headers, body (without the body for HEAD)."""
+                   as_msgpack: bool = False, extra: bytes = b"") -> bytes:  # fmt: skip
+    """The whole answer: status line, headers (`extra` holds lines of them), body (without the body for HEAD)."""
     document = error.document(request_id.decode("latin-1"))
     body = _msgpack(document) if as_msgpack else orjson.dumps(document)
     lines = [
@@ -135,7 +137,9 @@ def error_response(error: ApiError, request_id: bytes, *, is_head: bool = False,
         lines.append(f"allow: {error.details.get('allow', 'GET, HEAD')}")
     if close:
         lines.append("connection: close")
-    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    if error.cache:
+        lines.append(f"x-cache: {error.cache}")
+    head = ("\r\n".join(lines) + "\r\n").encode("latin-1") + extra + b"\r\n"
     return head if is_head else head + body
 
 

@@ -33,7 +33,7 @@ _SHADOWS = 16
 class Request:
     """One request from its headers on."""
 
-    __slots__ = ("access", "body", "caller", "close", "connection", "deadline_s", "error", "headers", "is_admitted",
+    __slots__ = ("access", "body", "bound", "caller", "close", "connection", "deadline_s", "error", "headers", "is_admitted",
                  "is_batch", "is_open", "keeps", "meter", "method", "queued_s", "received_s", "request_id", "served_s",
                  "table", "target", "task", "url")  # fmt: skip
 
@@ -54,6 +54,7 @@ class Request:
         given = headers.get(b"x-request-id", b"")
         self.request_id = given if len(given) <= _MAX_ID else b""
         self.error: ApiError | None = None
+        self.bound: Served | None = None  # the pack that the answer is about
         self.meter: RouteMeter | None = None
         self.task: asyncio.Task[None] | None = None
 

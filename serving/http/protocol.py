@@ -219,7 +219,7 @@ class Connection(asyncio.Protocol):
         """Answer with an error."""
         if request.is_open:
             self.settle_close(request)
-            self.send(request, error.status, "", refusal(self.plane, request, error))
+            self.send(request, error.status, error.cache, refusal(self.plane, request, error))
 
     def settle_close(self, request: Request) -> None:
         """Decide whether the connection ends with this answer; `request.close` is the header's line for it."""

@@ -37,7 +37,9 @@ def answer_row(plane: Plane, request: Request) -> None:
     kind = pack.row_format if b"accept" not in request.headers else pick_format(plane, request, pack.row_format)
     key = read_key(pack.key, target.argument)
     row = served.row(key)
-    if row is None or kind != pack.row_format:
+    if row is None:
+        raise _missing(served, key)
+    if kind != pack.row_format:
         _answer_other(request, served, key, Shape(kind, None))
         return
     if plane.sampled >= plane.shadow_next:
@@ -71,7 +73,9 @@ def _answer_shaped(plane: Plane, request: Request) -> None:
     shape = shape_of(served, request.access, kind, columns, given.get("int64"))
     key = read_key(served.pack.key, request.target.argument)
     row = served.row(key)
-    if row is not None and shape.is_whole and kind == row_format:
+    if row is None:
+        raise _missing(served, key)
+    if shape.is_whole and kind == row_format:
         _send(plane, request, served, (kind, version is not None), key, b"", row)
     else:
         _answer_other(request, served, key, shape, is_pinned=version is not None)
@@ -80,11 +84,18 @@ def _answer_shaped(plane: Plane, request: Request) -> None:
 def _answer_other(request: Request, served: Served, key: bytes, shape: Shape, *, is_pinned: bool = False) -> None:
     row = shaped_row(served.pack, key, shape)
     if row is None:
-        details = {"table": served.pack.table, "version": served.version}
-        raise ApiError("row_not_found", "no row has this key", details=details)
+        raise _missing(served, key)
     plane = request.connection.plane
     name = shape.name or (b"" if shape.kind == served.pack.row_format else shape.kind.encode())
     _send(plane, request, served, (shape.kind, is_pinned), key, name, row)
+
+
+def _missing(served: Served, key: bytes) -> ApiError:
+    error = ApiError("row_not_found", "no row has this key",
+                     details={"table": served.pack.table, "version": served.version})  # fmt: skip
+    if served.has_filter and not served.pack.may_hold(key):
+        error.cache = "NEG"
+    return error
 
 
 def _send(

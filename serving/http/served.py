@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from serving.http.errors import ApiError
 from serving.http.responses import Format, head_of
+from serving.packs.manifest import FILTER
 from serving.server.hotkeys import HotKeys
 from serving.server.meters import RouteMeter
 
@@ -20,11 +21,12 @@ RETIRE_AFTER_S = 60.0
 class Served:
     """One mapped pack with the bytes that its answers share. `readers` are answers that take more than one turn."""
 
-    __slots__ = ("_heads", "age_s", "columns", "etag", "pack", "pack_id", "readers", "retired_s", "row", "version")
+    __slots__ = ("_heads", "age_s", "columns", "etag", "has_filter", "pack", "pack_id", "readers", "retired_s", "row", "version")
 
     def __init__(self, pack: PackReader) -> None:
         self.pack = pack
-        self.row = pack.row
+        self.has_filter = FILTER in pack.manifest.files
+        self.row = _filtered(pack) if self.has_filter else pack.row
         self.version = pack.version
         self.pack_id = pack.pack_id.encode()
         self.etag = self.pack_id + b"."
@@ -50,6 +52,12 @@ class Served:
     def is_over(self, now_s: float) -> bool:
         """Whether the pack has been out of use for long enough; what a reader still holds of it stays valid."""
         return self.retired_s is not None and now_s - self.retired_s > RETIRE_AFTER_S
+
+
+def _filtered(pack: PackReader) -> Callable[[bytes], bytes | None]:
+    """The row of a key; what the filter rules out costs no page of the pack."""
+    may_hold, row = pack.may_hold, pack.row
+    return lambda key: row(key) if may_hold(key) else None
 
 
 class Table:

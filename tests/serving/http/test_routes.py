@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import msgspec
 import pyarrow as pa
 import pytest
 
+from serving.packs.manifest import FILTER, FileEntry
 from serving.packs.memory import FakePack, next_version
 from serving.tenants.tenants import Grant
 from tests.serving.http.harness import OPTIONS, Worker, request, rows, tenant
@@ -29,6 +31,49 @@ def test_a_row_names_its_version_and_cache_state(worker: Worker) -> None:
     assert found.headers["x-request-id"] == "mine"
     assert found.headers["cache-control"] == "private, max-age=0, must-revalidate"
     assert int(found.headers["content-length"]) == len(found.body)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/v1/tables/t.x/rows/500", {}, 404),
+        ("/v1/tables/t.x/rows/500?columns=id", {}, 404),
+        ("/v1/tables/t.x/rows/500", {"accept": "application/msgpack"}, 404),
+        ("/v1/tables/t.x/rows/x", {}, 400),
+        ("/v1/tables/t.x/rows/5?columns=gone", {}, 400),
+        ("/v1/tables/t.x/rows/5?version=6", {}, 410),
+        ("/v1/tables/t.x/rows/5?version=8", {}, 404),
+        ("/v1/tables/t.x/rows/5", {"x_min_version": "8"}, 412),
+    ],
+)
+def test_errors_about_a_table_name_the_version_they_were_found_in(
+    worker: Worker, path: str, headers: dict[str, str], status: int
+) -> None:
+    found = worker.get(path, **headers)
+    pack_id = worker.get("/v1/tables/t.x/rows/5").headers["x-pack-id"]
+    assert (found.status, found.headers["x-dataset-version"], found.headers["x-pack-id"]) == (status, "7", pack_id)
+    assert "x-dataset-version" not in worker.get("/v1/tables/t.y/rows/5").headers
+
+
+def test_what_the_negative_filter_rules_out_is_said_and_reads_no_page() -> None:
+    pack = FakePack(rows(), OPTIONS, version=7)
+    pack.manifest = replace(pack.manifest, files={**pack.manifest.files, FILTER: FileEntry(0, "0" * 32)})
+    read: list[bytes] = []
+    of_pack = pack.row
+    pack.row = lambda key: (read.append(key), of_pack(key))[1]  # type: ignore[method-assign]
+    worker = Worker(pack=pack)
+    found = worker.get("/v1/tables/t.x/rows/500")
+    assert (found.code, found.headers["x-cache"], read) == ("row_not_found", "NEG", [])
+    assert worker.get("/v1/tables/t.x/rows/5").json() == ROW_5
+    assert len(read) == 1
+    assert "x-cache" not in Worker().get("/v1/tables/t.x/rows/500").headers
+
+
+def test_errors_carry_a_well_formed_trace_on(worker: Worker) -> None:
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
+    assert worker.get("/v1/tables/t.x/rows/500", traceparent=trace).headers["traceparent"] == trace
+    for bad in (f"00-{'0' * 32}-{'b' * 16}-01", f"00-{'a' * 32}-{'0' * 16}-01", "00-a-b-01", trace.upper(), "x"):
+        assert "traceparent" not in worker.get("/v1/tables/t.x/rows/500", traceparent=bad).headers
 
 
 def test_a_named_version_never_changes(worker: Worker) -> None:
