@@ -74,6 +74,9 @@ class SlowRoutes(Protocol):
     def cache_counts(self) -> dict[str, float]:
         """What the cache of answers counts."""
 
+    def delete_before(self, table: str, version: int) -> None:
+        """Forget the cached answers of a table's versions before this one."""
+
 
 class Events(Protocol):
     """Where a worker tells what happened."""

@@ -80,6 +80,11 @@ class Slow:
         else:
             self._link.cache.purge(table)
 
+    def delete_before(self, table: str, version: int) -> None:
+        """Forget the cached answers of a table's versions before this one; they were deleted on request."""
+        if self._link is not None:
+            self._link.delete_before(table, version)
+
     def cache_counts(self) -> dict[str, float]:
         """What the cache of answers counts."""
         cache = self._link.cache if self._link is not None else None

@@ -57,6 +57,7 @@ class QueryLink:
         self.cache = ResultCache(cache_bytes, L1_ENTRY_BYTES)
         self.versions = VersionClock(clock)
         self._clock = clock
+        self._oldest: dict[str, int] = {}
         self._statements: Bounded[str, Statement] = Bounded(_STATEMENT_BYTES, lambda text, _: 1024 + len(text))
         self._checks: Flights[Statement] = Flights()
         self._channels = [_Channel(socket) for socket in sockets]
@@ -106,7 +107,7 @@ class QueryLink:
         answer = await self._channel(base).ask(request, deadline_s - (self._clock() - began))
         if answer.status == 200 and answer.cache != "STALE":
             body_key = key if answer.versions == request.versions else plan_key(base, answer.versions)
-            self.cache.put(body_key, Entry(answer.body, answer.versions, base))
+            self.keep(body_key, Entry(answer.body, answer.versions, base))
         if answer.code in ("query_restarting", "origin_down"):
             return self._stale(request, base) or answer
         return answer
@@ -116,6 +117,16 @@ class QueryLink:
             statement = await self.check(request.sql or "", deadline_s=deadline_s)
             return base_key(request, statement.key, statement.tables)
         return base_key(request, b"", (request.table or "",))
+
+    def keep(self, key: bytes, entry: Entry) -> None:
+        """Put an answer into the worker's own cache, unless it is of a version that was deleted on request."""
+        if all(version >= self._oldest.get(table, 0) for table, version in entry.versions.items()):
+            self.cache.put(key, entry)
+
+    def delete_before(self, table: str, version: int) -> None:
+        """Drop the worker's own answers that read a table, and keep none of an older version from now on."""
+        self._oldest[table] = version
+        self.cache.purge(table)
 
     def _observe(self, request: Request) -> None:
         if not request.is_pinned:

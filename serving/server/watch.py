@@ -24,6 +24,7 @@ class PackWatch:
         self._plane = plane
         self._events = events
         self._seen: dict[str, tuple[int, int]] = {}
+        self._purged: dict[str, int] = {}
 
     def look(self) -> None:
         """Open what became current, drop what went. A pack that cannot be opened leaves the one before in place."""
@@ -65,6 +66,9 @@ class PackWatch:
         held = self._plane.tables[table.encode()]
         announced = self._local.announcement(table)
         purged = announced.purged_before if announced is not None else 0
+        if purged > self._purged.get(table, 0) and self._plane.slow is not None:
+            self._purged[table] = purged
+            self._plane.slow.delete_before(table, purged)
         for served in [served for served in held.older.values() if served.version < purged]:
             del held.older[served.pack_id]
             served.pack.close()
