@@ -107,5 +107,5 @@ def test_timestamps(
 
 @pytest.mark.parametrize("engine", OTHERS)
 def test_other_engines(pipelines: Pipelines, engine: str) -> None:
-    left, right = map(pack, zip(*drawn(st.tuples(LEFT, RIGHT), 12), strict=True))
-    _check(pipelines, numbered(left), right, drawn(JOIN, 5), pa.int64(), engine)
+    left, right = map(pack, zip(*drawn(st.tuples(LEFT, RIGHT), 60), strict=True))
+    _check(pipelines, numbered(left), right, drawn(JOIN, 7), pa.int64(), engine)
