@@ -33,9 +33,9 @@ _SHADOWS = 16
 class Request:
     """One request from its headers on."""
 
-    __slots__ = ("access", "body", "bound", "caller", "close", "connection", "deadline_s", "error", "headers", "is_admitted",
-                 "is_batch", "is_open", "keeps", "meter", "method", "queued_s", "received_s", "request_id", "served_s",
-                 "table", "target", "task", "url")  # fmt: skip
+    __slots__ = ("access", "body", "bound", "caller", "close", "connection", "deadline_s", "error", "headers",
+                 "is_admitted", "is_batch", "is_open", "keeps", "meter", "method", "queued_s", "received_s",
+                 "request_id", "served_s", "table", "target", "task", "url")  # fmt: skip
 
     target: Target
     access: Access

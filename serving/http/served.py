@@ -21,7 +21,8 @@ RETIRE_AFTER_S = 60.0
 class Served:
     """One mapped pack with the bytes that its answers share. `readers` are answers that take more than one turn."""
 
-    __slots__ = ("_heads", "age_s", "columns", "etag", "has_filter", "pack", "pack_id", "readers", "retired_s", "row", "version")
+    __slots__ = ("_heads", "age_s", "columns", "etag", "has_filter", "pack", "pack_id", "readers",
+                 "retired_s", "row", "version")  # fmt: skip
 
     def __init__(self, pack: PackReader) -> None:
         self.pack = pack

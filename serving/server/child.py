@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
 
 def main(arguments: list[str]) -> None:
     """Run one child until it is told to stop."""
+    # Who has nothing to read again goes on; so does who is told to before it listens.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     kind, folder, index, port = arguments[0], Path(arguments[1]), int(arguments[2]), int(arguments[3])
     match kind:
         case "data":

@@ -28,6 +28,8 @@ class ServeConfig:
 
     Attributes:
         data_dir: the host's folder: packs, tenants, sockets, metrics.
+        control_host: of health, metrics and the admin's verbs; where it is not a loopback address, an admin token is
+            needed whoever asks, and `tls` holds there too.
         store: where packs are fetched from; warehouse, catalog: the workspace's, for the admin's verbs.
         workers: data workers; query_workers: processes that run SQL, 0 for none.
         query_memory_bytes: what all query workers together may take.
@@ -119,24 +121,23 @@ def check_config(config: ServeConfig) -> None:
         raise _wrong("shadow_rate", "must be 0 to 1")
     if config.sync_s <= 0 or config.drain_s < 0 or config.max_staleness_s < 0 or config.max_connections < 1:
         raise _wrong("sync_s, drain_s, max_staleness_s, max_connections", "must be more than 0")
-    if not is_loopback(config.control_host):
-        raise _wrong("control_host", "must be a loopback address: the control port has no encryption of its own")
 
 
 def check_exposure(config: ServeConfig, has_tokens: bool) -> None:
     """Raise UsageError E_SERVE_EXPOSED where other machines could read without a token, or tokens without TLS."""
-    if config.is_loopback:
+    host = next((host for host in (config.host, config.control_host) if not is_loopback(host)), None)
+    if host is None:
         return
     if not has_tokens:
         raise UsageError(
             "E_SERVE_EXPOSED",
-            f"no token is configured, so the server may not listen on {config.host}",
+            f"no token is configured, so the server may not listen on {host}",
             hint="make one: mlp serve tenants add …; mlp serve tokens add …, or listen on 127.0.0.1",
         )
     if config.tls_cert is None and not config.behind_proxy:
         raise UsageError(
             "E_SERVE_EXPOSED",
-            f"tokens would cross the network unencrypted on {config.host}",
+            f"tokens would cross the network unencrypted on {host}",
             hint="set serving.tls, or behind_proxy: true where a proxy ends TLS",
         )
 

@@ -1,7 +1,7 @@
 """The control plane: health, metrics and the admin's verbs, on a port of its own.
 
 Admin routes need a token whose tenant has the route `admin` on some table; while there is no tenant at all, the
-loopback address is enough.
+loopback address is enough. A port that other machines reach never does without a token.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,14 @@ from mlplatform.errors import PlatformError
 from serving.http.errors import ApiError
 from serving.query.link import QueryLink
 from serving.server.admin import Admin
-from serving.server.config import ServeConfig, read_config
+from serving.server.config import ServeConfig, is_loopback, read_config
 from serving.server.logs import JsonLog
 from serving.server.metrics import latencies, metrics_text
 from serving.server.shadow import EVERY_S, Shadow, read_counts
 from serving.server.snapshots import read_snapshots
 from serving.server.sockets import listen
 from serving.server.state import read_state
+from serving.server.tls import renew
 from serving.tenants.directory import Directory
 from serving.tenants.snapshot import read_snapshot
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Request"], Awaitable[object]]
 MAX_BODY_BYTES = 2**20
+MOST_AT_ONCE = 256
 _STATUS = {"E_PACK_MISSING": 404, "E_TENANT": 400, "E_USAGE": 400, "E_CONFLICT": 409, "E_CATALOG": 503}
 
 
@@ -48,15 +51,27 @@ def main(folder: Path, port: int) -> None:
 
     config = read_config(folder)
     log = JsonLog("control")
-    app = control_app(config, log)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
+    tls: list[ssl.SSLContext] = []
+    app = control_app(config, log, tls)
+    # Our own machine's clients ask in the clear; other machines are served as they are on the data port.
+    is_open = not is_loopback(config.control_host) and config.tls_cert is not None
+    options = uvicorn.Config(
+        app, log_config=None, access_log=False, server_header=False, limit_concurrency=MOST_AT_ONCE,
+        ssl_certfile=config.tls_cert if is_open else None, ssl_keyfile=config.tls_key if is_open else None,
+        proxy_headers=config.behind_proxy, forwarded_allow_ips=list(config.trusted_proxies),
+    )  # fmt: skip
+    options.load()
+    if options.ssl is not None:
+        options.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+        tls.append(options.ssl)
+    server = uvicorn.Server(options)
     log("started", port=port)
     server.run(sockets=[listen(config.control_host, port)])
     log("stopped")
 
 
-def control_app(config: ServeConfig, log: JsonLog) -> Starlette:
-    """The application of a host."""
+def control_app(config: ServeConfig, log: JsonLog, tls: Sequence[ssl.SSLContext] = ()) -> Starlette:
+    """The application of a host; SIGHUP reads the certificates of `tls` again."""
     from starlette.applications import Starlette
 
     link = QueryLink([config.socket_path(number) for number in range(config.query_workers)])
@@ -65,6 +80,7 @@ def control_app(config: ServeConfig, log: JsonLog) -> Starlette:
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:  # noqa: ARG001  (Starlette's signature)
         link.start()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, partial(_renew, config, tls, log))
         parent = asyncio.ensure_future(_end_with_parent(os.getppid()))
         shadows = asyncio.ensure_future(_compare(Shadow(config, log)))
         yield
@@ -198,7 +214,7 @@ class Control:
 
     def check_admin(self, request: Request) -> None:
         """Raise ApiError unless the request's token may administer."""
-        directory = Directory()
+        directory = Directory(may_be_open=is_loopback(self.config.control_host))
         directory.load(read_snapshot(self.config.data_dir), 0.0)
         directory.is_stale = False  # an old list of tenants still knows its admins
         caller = directory.authenticate(request.headers.get("authorization", "").encode("latin-1"))
@@ -245,7 +261,8 @@ def _route(control: Control, path: str, handler: Handler, *methods: str, is_open
             status = _STATUS.get(error.code, 500)
             return _failed(ApiError(error.code, error.message, status=status, retryable=status in (409, 503)))
         if request.method != "GET":
-            control.log("admin", method=request.method, path=request.url.path)
+            asker = request.client.host if request.client is not None else ""
+            control.log("admin", method=request.method, path=request.url.path, client=asker)
         if isinstance(found, bytes):
             return Response(found, media_type="text/plain; version=0.0.4; charset=utf-8")
         return Response(orjson.dumps(found, default=str), media_type="application/json")
@@ -293,6 +310,11 @@ async def _compare(shadow: Shadow) -> None:
             await asyncio.to_thread(shadow.look)
         except Exception as error:  # noqa: BLE001  (boundary: a worker's loop; logged, tried again)
             shadow.log("shadow_failed", error=repr(error))
+
+
+def _renew(config: ServeConfig, contexts: Sequence[ssl.SSLContext], log: JsonLog) -> None:
+    for context in contexts:
+        renew(context, config, log)
 
 
 async def _end_with_parent(parent: int) -> None:

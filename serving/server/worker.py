@@ -31,6 +31,7 @@ from serving.server.logs import JsonLog
 from serving.server.snapshots import read_snapshots, restore, snapshot, snapshot_path, write_snapshot
 from serving.server.sockets import listen
 from serving.server.state import read_state
+from serving.server.tls import context, renew
 from serving.server.watch import PackWatch
 from serving.tenants.directory import Directory
 from serving.tenants.snapshot import read_snapshot
@@ -53,6 +54,7 @@ class Worker:
     shares: Shares | AloneShares
     log: JsonLog
     server: asyncio.Server | None = None
+    tls: ssl.SSLContext | None = None
     snapshot_mark: tuple[int, int] | None = None
     loop_lag_s: float = 0.0
     purged: int = 0
@@ -84,9 +86,8 @@ async def _serve(config: ServeConfig, index: int, port: int, log: JsonLog) -> No
     _take_up_counts(worker)
     worker.watch.look()
     listener = listen(config.host, port)
-    worker.server = await loop.create_server(
-        lambda: Connection(plane), sock=listener, backlog=BACKLOG, ssl=_tls(config)
-    )
+    worker.tls = context(config)
+    worker.server = await loop.create_server(lambda: Connection(plane), sock=listener, backlog=BACKLOG, ssl=worker.tls)
     # What is alive now stays; collections then look at requests only.
     gc.collect()
     gc.freeze()
@@ -159,6 +160,8 @@ def _reload(worker: Worker) -> None:
     worker.config = read_config(worker.config.data_dir)
     worker.plane.max_connections = worker.config.max_connections
     _set_shadows(worker.plane, worker.config)
+    if worker.tls is not None:
+        renew(worker.tls, worker.config, worker.log)
     if isinstance(worker.plane.slow, Slow):
         worker.plane.slow.max_staleness_s = worker.config.max_staleness_s
 
@@ -246,12 +249,3 @@ async def _drain(worker: Worker) -> None:
         connection.abort()
     _write_counts(worker, plane.clock())
     await asyncio.sleep(0)
-
-
-def _tls(config: ServeConfig) -> ssl.SSLContext | None:
-    if config.tls_cert is None:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(config.tls_cert, config.tls_key)
-    return context

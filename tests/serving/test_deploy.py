@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from serving.server.config import ServeConfig, check_exposure, serve_config
+from serving.server.config import ServeConfig, check_exposure, is_loopback, serve_config
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNIT = DEPLOY / "systemd" / "mlplatform-serving.service"
@@ -44,7 +44,7 @@ def test_ports_volumes_and_probes_name_what_exists() -> None:
     container = pod["containers"][0]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     config = cluster_config()
-    assert ports == {"data": config.port}
+    assert ports == {"data": config.port, "metrics": config.control_port}
     assert of_kind("Service")["spec"]["ports"][0]["targetPort"] in ports
     probes = {name: container[name]["httpGet"] for name in ("startupProbe", "readinessProbe", "livenessProbe")}
     assert {probe["path"] for probe in probes.values()} == {"/readyz", "/healthz"}
@@ -52,6 +52,19 @@ def test_ports_volumes_and_probes_name_what_exists() -> None:
     mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
     assert config.store in mounts
     assert any(config.data_dir.is_relative_to(mount) for mount in mounts if mount != "/packs")
+
+
+def test_metrics_can_be_scraped_by_chosen_pods_and_nothing_else_reaches_them() -> None:
+    scraped = of_kind("Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert scraped["prometheus.io/port"] == str(cluster_config().control_port)
+    assert not is_loopback(cluster_config().control_host)
+    rules = of_kind("NetworkPolicy")["spec"]["ingress"]
+    callers = {rule["ports"][0]["port"]: rule["from"][0]["podSelector"]["matchLabels"] for rule in rules}
+    assert callers == {
+        "data": {"mlplatform.example/may-call": "serving"},
+        "metrics": {"mlplatform.example/may-scrape": "serving"},
+    }
+    assert [port["targetPort"] for port in of_kind("Service")["spec"]["ports"]] == ["data"]
 
 
 def test_a_host_has_time_to_drain() -> None:

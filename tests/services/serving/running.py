@@ -30,11 +30,12 @@ class Running:
     process: subprocess.Popen[str]
     port: int
     control_port: int
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         """The data port."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def control_url(self) -> str:
@@ -79,9 +80,9 @@ def serving(folder: Path, **settings: object) -> Iterator[Running]:
         )  # fmt: skip
         try:
             assert process.stdout is not None
-            found = re.search(r":(\d+), control on .*:(\d+)", process.stdout.readline())
+            found = re.search(r"(https?)://.*:(\d+), control on .*:(\d+)", process.stdout.readline())
             assert found is not None, (folder / "log.jsonl").read_text()
-            running = Running(folder, process, int(found[1]), int(found[2]))
+            running = Running(folder, process, int(found[2]), int(found[3]), found[1])
             until(lambda: is_up(running, int(str(settings.get("workers", 1)))))
             yield running
         finally:
@@ -101,7 +102,7 @@ def is_up(running: Running, workers: int) -> bool:
     if len(list(folder.glob("data-*.json"))) < workers:
         return False
     try:
-        return httpx.get(f"{running.url}/readyz").status_code == 200
+        return httpx.get(f"{running.url}/readyz", verify=False).status_code == 200
     except httpx.HTTPError:
         return False
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -199,6 +203,59 @@ def test_a_drain_answers_what_is_at_work_and_exits_with_0(own: Running) -> None:
     assert not (own.folder / ".mlp" / "serving" / "state.json").exists()
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_certificates_are_read_again_and_bad_ones_left_alone(tmp_path: Path) -> None:
+    def subject(port: int) -> str:
+        context = ssl.create_default_context(cafile=str(tmp_path / "c.pem"))
+        context.check_hostname = False
+        try:
+            with socket.create_connection(("127.0.0.1", port)) as raw, context.wrap_socket(raw) as link:
+                return dict(part[0] for part in link.getpeercert()["subject"])["commonName"]  # type: ignore[index]
+        except ssl.SSLCertVerificationError:
+            return "another"
+
+    certificate(tmp_path, "one")
+    publish_rows(tmp_path, trips(10))
+    tls = {"cert": str(tmp_path / "c.pem"), "key": str(tmp_path / "k.pem")}
+    with serving(tmp_path, workers=1, query_workers=0, tls=tls) as running:
+        assert subject(running.port) == "one"
+        certificate(tmp_path, "two")
+        assert subject(running.port) == "another"
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: subject(running.port) == "two")
+        (tmp_path / "k.pem").write_text("no key")
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: '"certificate_refused"' in (tmp_path / "log.jsonl").read_text())
+        assert subject(running.port) == "two"
+
+
+def certificate(folder: Path, name: str) -> None:
+    """A self-signed certificate for 127.0.0.1 in `c.pem` and `k.pem`."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-keyout", "k.pem", "-out", "c.pem", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"],
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def test_the_control_port_asks_everybody_for_a_token_where_other_machines_reach_it(tmp_path: Path) -> None:
+    publish_rows(tmp_path, trips(10))
+    (tmp_path / ".mlp").mkdir()
+    with TenantCatalog(f"sqlite:///{tmp_path}/.mlp/catalog.db") as catalog:
+        catalog.put(Tenant("boss", (Grant("*", ("admin",)),)))
+        token, _ = catalog.add_token("boss")
+    with serving(
+        tmp_path, workers=1, query_workers=0, control_host="0.0.0.0", behind_proxy=True, trusted_proxies=["127.0.0.1"]
+    ) as running:
+        url = running.control_url
+        assert httpx.get(f"{url}/healthz").status_code == 200
+        assert "mlp_serve_pack_version" in httpx.get(f"{url}/metrics").text
+        assert httpx.get(f"{url}/admin/v1/status").status_code == 401
+        headers = {"authorization": f"Bearer {token}", "x-forwarded-for": "203.0.113.9"}
+        assert httpx.post(f"{url}/admin/v1/tables/{TABLE}/warm", headers=headers).status_code == 200
+        assert '"client": "203.0.113.9"' in (tmp_path / "log.jsonl").read_text()
+
+
 def test_a_reload_takes_what_it_may_and_names_the_rest(own: Running) -> None:
     (own.folder / "mlplatform.yaml").write_text(
         "warehouse: warehouse\nserving: {workers: 3, query_workers: 0, sync_s: 0.2, max_connections: 1}\n"
@@ -207,6 +264,7 @@ def test_a_reload_takes_what_it_may_and_names_the_rest(own: Running) -> None:
     log = own.folder / "log.jsonl"
     until(lambda: '"event": "reloaded"' in log.read_text())
     assert '"needs_restart": ["workers"]' in log.read_text()
+    assert {name: restarts for name, _, restarts in own.state()["children"]} == {"data-0": 0, "control-0": 0}
 
     def turned_away() -> bool:
         with httpx.Client(base_url=own.url) as first, httpx.Client(base_url=own.url) as second:

@@ -38,7 +38,6 @@ def test_variables_go_over_the_file_and_options_over_both() -> None:
         {"query_workers": -1},
         {"behind_proxy": "perhaps"},
         {"tls": {"cert": "c"}},
-        {"control_host": "0.0.0.0"},
         {"sync_s": 0},
         {"shadow_rate": 2},
         {"query_memory_bytes": "many"},
@@ -59,6 +58,11 @@ def test_other_machines_need_tokens_and_encryption(tmp_path: Path) -> None:
     check_exposure(replace(config, behind_proxy=True), True)
     check_exposure(replace(config, tls_cert="c", tls_key="k"), True)
     check_exposure(replace(config, host="::1"), False)
+    for name in ("host", "control_host"):
+        open_to = ServeConfig(data_dir=tmp_path, store="s", **{name: "10.0.0.7"})  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=r"10\.0\.0\.7"):
+            check_exposure(open_to, True)
+        check_exposure(replace(open_to, behind_proxy=True), True)
 
 
 def test_a_reload_takes_what_may_change_and_names_the_rest(tmp_path: Path) -> None:
