@@ -30,8 +30,9 @@ _PUBLIC = (Route.HEALTH, Route.READY)
 _OF_TABLE = frozenset(GRANTED_AS) - {Route.QUERY} | {Route.TABLE}
 # Headers that change nothing about where a request ends or whether the connection lasts.
 _PLAIN = frozenset(
-    {b"", b"host", b"authorization", b"user-agent", b"accept-encoding", b"x-deadline-ms", b"traceparent"}
-)
+    {b"", b"host", b"authorization", b"user-agent", b"accept-encoding", b"x-deadline-ms", b"traceparent", b"forwarded",
+     b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto", b"x-real-ip"}
+)  # fmt: skip
 _TOO_SOON = "more is asked for than this tenant's rate allows"
 
 

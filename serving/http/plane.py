@@ -21,6 +21,7 @@ from serving.server.snapshots import add_meter
 from serving.tenants.directory import Access, Caller, Directory
 
 if TYPE_CHECKING:
+    from serving.http.access import AccessLog
     from serving.http.protocol import Connection
     from serving.packs.pack import PackReader
 
@@ -104,6 +105,7 @@ class Plane:
         self.clock = clock
         self.events = events
         self.behind_proxy = behind_proxy
+        self.access: AccessLog | None = None
         self.tables: dict[bytes, Table] = {}
         self.lane: FastLane[Request] = FastLane(clock())
         self.connections: set[Connection] = set()

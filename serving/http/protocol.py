@@ -38,7 +38,7 @@ _MAX_UNREAD_HEAD = MAX_URL_BYTES + MAX_HEADER_BYTES + 64 * 1024
 _READ = (
     b"authorization", b"accept", b"content-type", b"content-length", b"content-encoding", b"transfer-encoding",
     b"expect", b"host", b"if-none-match", b"traceparent", b"x-deadline-ms", b"x-debug", b"x-max-staleness",
-    b"x-min-version", b"x-priority", b"x-request-id",
+    b"x-forwarded-for", b"x-min-version", b"x-priority", b"x-request-id",
 )  # fmt: skip
 _NAMES: dict[bytes, bytes] = {spelt: name for name in _READ for spelt in (name, name.title(), name.capitalize())}
 _NAMES.update({name: b"" for name in (b"User-Agent", b"user-agent", b"Connection", b"connection", b"accept-encoding",
@@ -158,7 +158,9 @@ class Connection(asyncio.Protocol):
         if key is None:
             key = _NAMES.get(name.lower(), b"")
         if key and self.phase == HEAD:
-            if key in self.headers:
+            if key == b"x-forwarded-for" and key in self.headers:
+                value = self.headers[key] + b"," + value
+            elif key in self.headers:
                 raise ApiError("bad_request", f"the header {key.decode()} stands twice")
             self.headers[key] = value
 
@@ -240,6 +242,8 @@ class Connection(asyncio.Protocol):
         self.since_s = now_s = plane.clock()
         if request.meter is not None:
             request.meter.count(status, cache, request.is_batch, now_s - request.received_s)
+        if plane.access is not None:
+            plane.access(plane, request, status, cache, now_s - request.received_s)
         if request.close:
             self._shut()
         elif self.pending:
@@ -303,6 +307,8 @@ class Connection(asyncio.Protocol):
                 raise request.error
             if not request.is_admitted:
                 admit(self.plane, request)
+            if self.plane.access is not None and not request.request_id:
+                request.request_id = self.plane.new_id()
             if request.target.route in SLOW_ROUTES and self.plane.slow is not None:
                 request.task = self.plane.start(self.plane.slow(request))
             else:

@@ -8,6 +8,7 @@ from serving.http.batch import answer_batch
 from serving.http.catalogue import answer_health, answer_ready, answer_table, answer_tables
 from serving.http.errors import ApiError
 from serving.http.index import answer_index
+from serving.http.refusals import trace_of
 from serving.http.requests import Route
 from serving.http.rows import answer_row
 
@@ -41,7 +42,7 @@ def fail_inside(plane: Plane, request: Request, error: Exception) -> None:
     """Tell our own log what went wrong and the client only the request's id."""
     request.request_id = request.request_id or plane.new_id()
     plane.events("request_failed", request_id=request.request_id.decode("latin-1"), error=repr(error),
-                 where=_place(error))  # fmt: skip
+                 where=_place(error), trace=trace_of(request).decode("ascii"))  # fmt: skip
     request.connection.fail(request, ApiError("internal", "the server failed; its log has this request's id"))
 
 

@@ -33,9 +33,10 @@ class ServeConfig:
         store: where packs are fetched from; warehouse, catalog: the workspace's, for the admin's verbs.
         workers: data workers; query_workers: processes that run SQL, 0 for none.
         query_memory_bytes: what all query workers together may take.
-        trusted_proxies: addresses whose `x-forwarded-*` are believed, where `behind_proxy`.
+        trusted_proxies: addresses and networks whose `x-forwarded-for` the logs believe, where `behind_proxy`.
         max_staleness_s: the host's cap on stale answers, over what tables say.
         sync_s: how often the store and the tenants are looked at.
+        log_requests: one line of the log a request.
         shadow_rate: the part of answers that is compared with the pack's columns.
     """
 
@@ -119,6 +120,11 @@ def check_config(config: ServeConfig) -> None:
         raise _wrong("tls", "needs both cert and key")
     if not 0 <= config.shadow_rate <= 1:
         raise _wrong("shadow_rate", "must be 0 to 1")
+    for address in config.trusted_proxies:
+        try:
+            ipaddress.ip_network(address, strict=False)
+        except ValueError as error:
+            raise _wrong("trusted_proxies", f"holds {repr_name(address)}, which is no address or network") from error
     if config.sync_s <= 0 or config.drain_s < 0 or config.max_staleness_s < 0 or config.max_connections < 1:
         raise _wrong("sync_s, drain_s, max_staleness_s, max_connections", "must be more than 0")
 

@@ -18,6 +18,7 @@ from mlplatform.errors import PlatformError
 from serving.admission.limiter import Gradient2
 from serving.admission.shares import FILE_NAME as SHARES_NAME
 from serving.admission.shares import AloneShares, Shares
+from serving.http.access import AccessLog
 from serving.http.plane import Plane
 from serving.http.protocol import Connection
 from serving.http.routes import serve_with
@@ -118,6 +119,7 @@ def _worker(config: ServeConfig, index: int, log: JsonLog) -> Worker:
     plane.max_connections = config.max_connections
     plane.workers = config.workers
     _set_shadows(plane, config)
+    _set_access(plane, config, log)
     plane.serve = serve_with(plane)
     shares: Shares | AloneShares = AloneShares()
     if config.workers > 1:
@@ -128,6 +130,10 @@ def _worker(config: ServeConfig, index: int, log: JsonLog) -> Worker:
 def _set_shadows(plane: Plane, config: ServeConfig) -> None:
     plane.shadow_every = max(1, round(1 / config.shadow_rate)) if config.shadow_rate > 0 else 2**62
     plane.shadow_next = plane.sampled + plane.shadow_every
+
+
+def _set_access(plane: Plane, config: ServeConfig, log: JsonLog) -> None:
+    plane.access = AccessLog(log, config.trusted_proxies) if config.log_requests else None
 
 
 def _scan_limit(workers: int) -> Gradient2:
@@ -160,6 +166,7 @@ def _reload(worker: Worker) -> None:
     worker.config = read_config(worker.config.data_dir)
     worker.plane.max_connections = worker.config.max_connections
     _set_shadows(worker.plane, worker.config)
+    _set_access(worker.plane, worker.config, worker.log)
     if worker.tls is not None:
         renew(worker.tls, worker.config, worker.log)
     if isinstance(worker.plane.slow, Slow):

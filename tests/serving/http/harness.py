@@ -63,6 +63,9 @@ class Transport:
 
     abort = write_eof = close
 
+    def get_extra_info(self, name: str) -> object:
+        return ("10.0.0.1", 4711) if name == "peername" else None
+
     def can_write_eof(self) -> bool:
         return True
 

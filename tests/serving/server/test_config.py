@@ -38,6 +38,7 @@ def test_variables_go_over_the_file_and_options_over_both() -> None:
         {"query_workers": -1},
         {"behind_proxy": "perhaps"},
         {"tls": {"cert": "c"}},
+        {"trusted_proxies": ["proxy.example"]},
         {"sync_s": 0},
         {"shadow_rate": 2},
         {"query_memory_bytes": "many"},
