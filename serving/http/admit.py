@@ -33,6 +33,7 @@ _PLAIN = frozenset(
     {b"", b"host", b"authorization", b"user-agent", b"accept-encoding", b"x-deadline-ms", b"traceparent", b"forwarded",
      b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto", b"x-real-ip"}
 )  # fmt: skip
+_GET = b"GET /v1/tables/"
 _TOO_SOON = "more is asked for than this tenant's rate allows"
 
 
@@ -66,37 +67,42 @@ def admit(plane: Plane, request: Request) -> None:
         raise plane.overloaded("wait", request.is_batch)
 
 
-def refuse_unread(connection: Connection, data: bytes, now_s: float) -> bool:
-    """Whether the bytes were one plain GET of a known caller who is refused anyway; it is answered then.
+def refuse_unread(connection: Connection, data: bytes, now_s: float) -> bytes:
+    """What is left of the bytes once the plain GETs at their start are refused, all of them in one write.
 
-    Only where it is certain what the bytes are: one whole request without a body, with the token that this connection
-    showed before, while nothing else is read or answered.
+    Nothing is parsed for it, so it is done only where it is certain what the bytes are: whole requests without a body,
+    with the token that this connection showed before, whose caller is refused anyway, while nothing else is read or
+    answered.
     """
     caller = connection.caller
     if caller is None:
-        return False
+        return data
     plane = connection.plane
     is_limited = caller.refuse_until_s > now_s
     if not is_limited and len(plane.lane) <= plane.lane_most * BATCH_PART:
-        return False
+        return data
     if not is_limited and not plane.is_full(caller.is_batch):
-        return False
+        return data
     if connection.current is not None or connection.generation != plane.directory.generation:
-        return False
-    if not _is_known_get(data, connection.tail) and not _learn_get(connection, data):
-        return False
-    connection.count += 1
+        return data
+    count, end = _known_gets(data, connection.tail)
+    if not count:
+        if not _learn_get(connection, data):
+            return data
+        count, end = _known_gets(data, connection.tail)
+    connection.count += count
     connection.since_s = now_s
     if is_limited:
-        caller.refused += 1
-        caller.asked += 1.0
-        plane.count_shed("rate", caller.is_batch)
-        connection.transport.write(caller.refusal)
+        caller.refused += count
+        caller.asked += count
+        plane.count_shed("rate", caller.is_batch, count)
+        answer = caller.refusal
     else:
-        plane.count_shed("wait", caller.is_batch)
-        connection.transport.write(plane.overload_refusal())
+        plane.count_shed("wait", caller.is_batch, count)
+        answer = plane.overload_refusal()
+    connection.transport.write(answer if count == 1 else answer * count)
     plane.spent_on_refusal(connection, plane.clock() - now_s)
-    return True
+    return data[end:]
 
 
 def rate_limited(plane: Plane, caller: Caller, is_batch: bool, now_s: float) -> ApiError:
@@ -140,23 +146,35 @@ def _find_table(plane: Plane, request: Request, name: bytes, route: Route) -> No
     request.meter = table.meter(NAMES[route])
 
 
-def _is_known_get(data: bytes, tail: bytes) -> bool:
-    """Whether the bytes are a request line and exactly the headers that this connection sent before."""
-    return (
-        bool(tail)
-        and data.endswith(tail)
-        and data.startswith(b"GET /v1/tables/")
-        and data.find(b"\r\n") == len(data) - len(tail)
-    )
+def _known_gets(data: bytes, tail: bytes) -> tuple[int, int]:
+    """How many requests stand at the start of the bytes, each a request line and exactly the headers that this
+    connection sent before; and where they end."""
+    if not tail or not data.startswith(_GET):
+        return 0, 0
+    # A line feed inside is a line of its own for some who read; such bytes are the parser's to judge.
+    end = data.find(tail)
+    if 0 < end == len(data) - len(tail):
+        return (0, 0) if b"\n" in data[:end] else (1, len(data))
+    *heads, _ = data.split(tail)
+    count = length = 0
+    for head in heads:
+        if b"\n" in head or not head.startswith(_GET):
+            break
+        count += 1
+        length += len(head)
+    return count, length + count * len(tail)
 
 
 def _learn_get(connection: Connection, data: bytes) -> bool:
-    """Whether the bytes are one plain GET with this connection's token; what follows its first line is kept then."""
+    """Whether the bytes begin with a plain GET with this connection's token; what follows its target is kept then."""
     authorization = connection.auth
-    if data[:15] != b"GET /v1/tables/" or data[-4:] != b"\r\n\r\n" or data.count(b"\r\n\r\n") != 1:
+    if not data.startswith(_GET) or b"\r\n\r\n" not in data:
         return False
+    data = data[: data.index(b"\r\n\r\n") + 4]
     end = data.index(b"\r\n")
     lowered = data[end:].lower()
+    if lowered.count(b"\n") != lowered.count(b"\r\n"):
+        return False
     names = [line.partition(b":")[0] for line in lowered.split(b"\r\n")]
     if data[end - 9 : end] != b" HTTP/1.1" or names.count(b"host") != 1 or not _PLAIN.issuperset(names):
         return False
@@ -164,5 +182,5 @@ def _learn_get(connection: Connection, data: bytes) -> bool:
         return False
     if not authorization and b"authorization" in names:
         return False
-    connection.tail = data[end:]
+    connection.tail = data[end - 9 :]
     return True

@@ -249,7 +249,8 @@ class Plane:
         cost_s = seconds + REFUSAL_CALLS_S
         self.refusal_s += cost_s
         self._refusal_window_s += cost_s
-        if self._refusal_window_s > REFUSAL_PART * REFUSAL_WINDOW_S and connection.is_writable:
+        if self._refusal_window_s > REFUSAL_PART * REFUSAL_WINDOW_S and not connection.is_paused:
+            connection.is_paused = True
             connection.transport.pause_reading()
             self._paused.append(connection)
 
@@ -270,10 +271,10 @@ class Plane:
         self.count_shed(reason, is_batch)
         return ApiError("overloaded", "the server has more to do than it can", retry_after_ms=wait_ms)
 
-    def count_shed(self, reason: str, is_batch: bool) -> None:
-        """Count one refusal by its reason."""
+    def count_shed(self, reason: str, is_batch: bool, count: int = 1) -> None:
+        """Count refusals by their reason."""
         key = (reason, is_batch)
-        self.shed[key] = self.shed.get(key, 0) + 1
+        self.shed[key] = self.shed.get(key, 0) + count
 
     def _refuse_late(self, request: Request, now_s: float) -> None:
         if request.deadline_s <= now_s:

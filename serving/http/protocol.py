@@ -15,6 +15,7 @@ import httptools
 
 from serving.http.admit import admit, refuse_unread
 from serving.http.errors import ApiError
+from serving.http.limits import PARSED_REFUSAL_S
 from serving.http.plane import Request
 from serving.http.refusals import refusal
 from serving.http.requests import MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_URL_BYTES, SLOW_ROUTES
@@ -49,7 +50,7 @@ class Connection(asyncio.Protocol):
     """One client's connection."""
 
     __slots__ = ("auth", "body_bytes", "caller", "chunks", "count", "current", "generation", "head_count", "headers",
-                 "is_deaf", "is_over", "is_writable", "last_ends_s", "parser", "pending", "phase", "plane",
+                 "is_deaf", "is_over", "is_paused", "is_writable", "last_ends_s", "parser", "pending", "phase", "plane",
                  "read_bytes", "received_s", "request", "since_s", "tail", "transport", "unread_head",
                  "url")  # fmt: skip
 
@@ -76,6 +77,7 @@ class Connection(asyncio.Protocol):
         self.is_deaf = False  # reads no more
         self.is_over = False  # writes no more
         self.is_writable = True
+        self.is_paused = False  # refused so often that it is not read for a while
         self.received_s = self.since_s = plane.clock()
         self.last_ends_s = self.since_s + MAX_AGE_S * random.uniform(0.8, 1.2)
 
@@ -103,7 +105,8 @@ class Connection(asyncio.Protocol):
             return
         self.received_s = now_s = self.plane.clock()
         if self.phase == IDLE:
-            if refuse_unread(self, data, now_s):
+            data = refuse_unread(self, data, now_s)
+            if not data:
                 return
             self.phase = HEAD
             self.since_s = now_s
@@ -136,7 +139,7 @@ class Connection(asyncio.Protocol):
         """The client reads again."""
         self.is_writable = True
         self.since_s = self.plane.clock()
-        if not self.is_over and not self.pending:
+        if not self.is_over and not self.pending and not self.is_paused:
             self.transport.resume_reading()
 
     # --- the parser's calls ------------------------------------------------------------------------
@@ -220,6 +223,8 @@ class Connection(asyncio.Protocol):
     def fail(self, request: Request, error: ApiError) -> None:
         """Answer with an error."""
         if request.is_open:
+            if error.status in (429, 503):
+                self.plane.spent_on_refusal(self, PARSED_REFUSAL_S)
             self.settle_close(request)
             self.send(request, error.status, error.cache, refusal(self.plane, request, error))
 
@@ -256,6 +261,7 @@ class Connection(asyncio.Protocol):
 
     def read_again(self) -> None:
         """Read on after a pause, unless something else keeps it from reading."""
+        self.is_paused = False
         if not self.is_over and not self.pending and self.is_writable and not self.transport.is_closing():
             self.transport.resume_reading()
 
@@ -326,7 +332,7 @@ class Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         request = self.pending.popleft()
-        if not self.pending and not self.is_deaf and self.is_writable:
+        if not self.pending and not self.is_deaf and self.is_writable and not self.is_paused:
             self.transport.resume_reading()
         if not self.pending and self.is_deaf:
             request.keeps = False
