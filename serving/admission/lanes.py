@@ -56,7 +56,8 @@ class Delay:
 
 
 class FastLane(Generic[E]):
-    """Waiting requests. Every entry pushed comes out exactly once: by `take`, by `expired`, or by `push` refusing."""
+    """Waiting requests. Every entry pushed comes out exactly once: by `take`, by `expired`, by
+    `give_way`, or by `push` refusing."""
 
     __slots__ = ("_batch", "_interactive", "_limit", "_turn", "delay")
 
@@ -77,6 +78,15 @@ class FastLane(Generic[E]):
             return False
         queue.append(entry)
         return True
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether a batch entry waits."""
+        return bool(self._batch)
+
+    def give_way(self) -> E | None:
+        """The newest batch entry, taken out for an interactive one to have its place; None where none waits."""
+        return self._batch.pop() if self._batch else None
 
     def take(self, now_s: float) -> E | None:
         """The entry to serve next, None when nothing waits. Call `expired` first: a late entry may be given too."""

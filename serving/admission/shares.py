@@ -53,7 +53,7 @@ class Shares:
             own = asked if worker == self.worker else own
         if total <= 0:
             return 1 / self.workers
-        return 0.5 / self.workers + 0.5 * own / total
+        return 0.5 / self.workers + 0.5 * (own / total)
 
     def close(self) -> None:
         """Unmap the table."""

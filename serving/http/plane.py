@@ -200,6 +200,10 @@ class Plane:
             return
         if not self.lane.push(request):
             raise self.overloaded("queue", request.is_batch)
+        if len(self.lane) > self.lane_most + 1 and not request.is_batch:
+            displaced = self.lane.give_way()
+            if displaced is not None:
+                displaced.connection.fail(displaced, self.overloaded("wait", True))
         if not self._is_scheduled and self.call_soon is not None:
             self._is_scheduled = True
             self.call_soon(self.drain)
@@ -233,9 +237,11 @@ class Plane:
             lane.delay.idle(now_s)
 
     def is_full(self, is_batch: bool) -> bool:
-        """Whether a request that comes now would wait too long."""
+        """Whether a request that comes now would wait too long. An interactive one takes a batch request's place."""
         waiting = len(self.lane)
-        return waiting > (self.lane_most * BATCH_PART if is_batch else self.lane_most)
+        if is_batch:
+            return waiting > self.lane_most * BATCH_PART
+        return waiting > self.lane_most and not self.lane.has_batch
 
     def overload_refusal(self) -> bytes:
         """The answer to whoever comes while the lane is full."""

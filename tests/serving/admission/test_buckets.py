@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -63,6 +63,7 @@ def test_a_bucket_fills_at_its_rate() -> None:
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=8))
+@example([5e-324])
 def test_all_shares_together_are_the_rate(asked: list[float]) -> None:
     import tempfile
 

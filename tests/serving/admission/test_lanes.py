@@ -57,6 +57,15 @@ class FastLanes(RuleBasedStateMachine):
         else:
             self.inside.remove(entry.number)
 
+    @rule()
+    def give_way(self) -> None:
+        entry = self.lane.give_way()
+        if entry is None:
+            assert not self.lane.has_batch
+        else:
+            assert entry.is_batch
+            self.inside.remove(entry.number)
+
     @invariant()
     def nothing_is_lost(self) -> None:
         assert len(self.lane) == len(self.inside) <= 40
