@@ -37,13 +37,14 @@ MAX_HEADERS = 64
 _MAX_UNREAD_HEAD = MAX_URL_BYTES + MAX_HEADER_BYTES + 64 * 1024
 # Headers that we read; a second one of these is refused. Others are counted and forgotten.
 _READ = (
-    b"authorization", b"accept", b"content-type", b"content-length", b"content-encoding", b"transfer-encoding",
-    b"expect", b"host", b"if-none-match", b"traceparent", b"x-deadline-ms", b"x-debug", b"x-max-staleness",
+    b"authorization", b"accept", b"accept-encoding", b"content-type", b"content-length", b"content-encoding",
+    b"transfer-encoding", b"expect", b"host", b"if-none-match", b"traceparent", b"x-deadline-ms", b"x-debug", b"x-max-staleness",
     b"x-forwarded-for", b"x-min-version", b"x-priority", b"x-request-id",
 )  # fmt: skip
 _NAMES: dict[bytes, bytes] = {spelt: name for name in _READ for spelt in (name, name.title(), name.capitalize())}
-_NAMES.update({name: b"" for name in (b"User-Agent", b"user-agent", b"Connection", b"connection", b"accept-encoding",
-                                      b"Accept-Encoding")})  # fmt: skip
+_NAMES.update({name: b"" for name in (b"User-Agent", b"user-agent", b"Connection", b"connection")})
+# Lists, which may stand in several lines.
+_LISTS = frozenset({b"accept-encoding", b"x-forwarded-for"})
 
 
 class Connection(asyncio.Protocol):
@@ -161,7 +162,7 @@ class Connection(asyncio.Protocol):
         if key is None:
             key = _NAMES.get(name.lower(), b"")
         if key and self.phase == HEAD:
-            if key == b"x-forwarded-for" and key in self.headers:
+            if key in self.headers and key in _LISTS:
                 value = self.headers[key] + b"," + value
             elif key in self.headers:
                 raise ApiError("bad_request", f"the header {key.decode()} stands twice")

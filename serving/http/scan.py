@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from serving.admission.limiter import Gradient2, SlowLane
+from serving.http import gzipped
 from serving.http.answers import bind
 from serving.http.errors import ApiError
 from serving.http.projection import shape_of
@@ -71,7 +72,7 @@ class ScanLane:
                     self.leave(request, None)
 
 
-async def answer_scan(plane: Plane, request: Request, lane: ScanLane) -> None:
+async def answer_scan(plane: Plane, request: Request, lane: ScanLane, compressor: gzipped.Compressor) -> None:
     """Stream the rows from `from_key` (inclusive) to `to_key` (exclusive). Raises: ApiError before the first byte."""
     given = parse_parameters(request.target.parameters, _KNOWN)
     accept = request.headers.get(b"accept", b"")
@@ -91,7 +92,9 @@ async def answer_scan(plane: Plane, request: Request, lane: ScanLane) -> None:
         start = 0 if first is None else place_of(served, table, first)
         stop = table.num_rows if last is None else max(start, place_of(served, table, last))
         chosen = table if shape.columns is None else table.select(list(shape.columns))
-        parts = await _stream(request, served, chosen.slice(start, stop - start))
+        rows = chosen.slice(start, stop - start)
+        is_small = rows.nbytes < gzipped.LEAST_BYTES or not gzipped.is_wanted(request)
+        parts = await _stream(request, served, rows, None if is_small else gzipped.Stream(compressor))
     finally:
         served.readers -= 1
         lane.leave(request, (plane.clock() - began_s) / max(parts, 1))
@@ -110,40 +113,46 @@ def place_of(served: Served, table: pa.Table, key: bytes) -> int:
     return low
 
 
-async def _stream(request: Request, served: Served, rows: pa.Table) -> int:
+async def _stream(request: Request, served: Served, rows: pa.Table, packed: gzipped.Stream | None) -> int:
     """Write the rows in chunks as fast as the client reads them; how many parts. HEAD gets the headers alone."""
     import pyarrow as pa
 
     connection = request.connection
     connection.settle_close(request)
     write = connection.transport.write
+    mark, encoding = (b"", b"") if packed is None else (b".gz", gzipped.HEADERS)
     write(
-        b'%bscan"\r\nx-request-id: %b\r\ntransfer-encoding: chunked\r\n%b\r\n'
-        % (served.head("arrow", False), request.request_id or connection.plane.new_id(), request.close)
-    )
+        b'%bscan%b"\r\nvary: accept-encoding\r\nx-request-id: %b\r\ntransfer-encoding: chunked\r\n%b%b\r\n' % (
+            served.head("arrow", False), mark, request.request_id or connection.plane.new_id(), encoding, request.close)
+    )  # fmt: skip
     if request.method == b"HEAD":
         connection.send(request, 200, "PACK", b"")
         return 1
-    sink = _Chunks(write)
+    sink = _Parts()
     parts = 1
     with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), rows.schema) as stream:
         for batch in rows.to_batches(max_chunksize=_ROWS):
             stream.write_batch(batch)
-            sink.flush()
+            _write_chunk(write, sink.take() if packed is None else await packed.add(sink.take()))
             parts += 1
             await asyncio.sleep(0)
             while not connection.is_writable:
                 await asyncio.sleep(_POLL_S)
-    sink.flush()
+    rest = sink.take()
+    _write_chunk(write, rest if packed is None else await packed.add(rest) + await packed.end())
     connection.send(request, 200, "PACK", _END)
     return parts
 
 
-class _Chunks:
-    """A file that writes what it was given as one HTTP chunk."""
+def _write_chunk(write: Callable[[bytes], None], text: bytes) -> None:
+    if text:  # a chunk of no bytes would end the body
+        write(b"%x\r\n%b\r\n" % (len(text), text))
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
-        self._write = write
+
+class _Parts:
+    """A file that holds what was written until it is taken."""
+
+    def __init__(self) -> None:
         self._held: list[bytes] = []
         self.closed = False
 
@@ -151,11 +160,13 @@ class _Chunks:
         self._held.append(bytes(data))
         return len(data)
 
-    def flush(self) -> None:
+    def take(self) -> bytes:
         text = b"".join(self._held)
         self._held.clear()
-        if text:
-            self._write(b"%x\r\n%b\r\n" % (len(text), text))
+        return text
+
+    def flush(self) -> None:
+        """Nothing is written through."""
 
     def close(self) -> None:
         self.closed = True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from serving.http import gzipped
 from serving.http.answers import bind, pick_format, timing
 from serving.http.batch import read_body
 from serving.http.errors import ApiError
@@ -64,6 +65,7 @@ class Slow:
         self._scans = scans
         self.max_staleness_s = max_staleness_s
         self.open = 0
+        self.compressor = gzipped.Compressor()
         self._usual_s: dict[Route, float] = {}
 
     @property
@@ -99,7 +101,7 @@ class Slow:
         try:
             self._check_room(request, began_s)
             if request.target.route is Route.SCAN:
-                await answer_scan(self._plane, request, self._scans)
+                await answer_scan(self._plane, request, self._scans, self.compressor)
             else:
                 await self._ask(request)
             self._learn(request.target.route, self._plane.clock() - began_s)
@@ -146,7 +148,7 @@ class Slow:
         if answer.status != 200:
             raise ApiError(answer.code or "internal", answer.message or "", status=answer.status,
                            retry_after_ms=answer.retry_after_ms, details=answer.details)  # fmt: skip
-        self._send(request, answer, kind, is_pinned=question.is_pinned)
+        await self._send(request, answer, kind, is_pinned=question.is_pinned)
 
     def _filter_question(self, request: Request) -> tuple[Question, Format]:
         body = read_body(request, *_FILTER)
@@ -214,8 +216,13 @@ class Slow:
             raise ApiError("bad_parameter", "x-max-staleness must be a whole number of seconds")
         return min(float(text), self.max_staleness_s)
 
-    def _send(self, request: Request, answer: Answer, kind: Format, *, is_pinned: bool) -> None:
+    async def _send(self, request: Request, answer: Answer, kind: Format, *, is_pinned: bool) -> None:
         connection, plane = request.connection, self._plane
+        body, encoding, mark = answer.body, b"", b""
+        if len(body) >= gzipped.LEAST_BYTES and gzipped.is_wanted(request):
+            body, encoding, mark = await self.compressor.whole(body), gzipped.HEADERS, b".gz"
+        if not request.is_open:
+            return
         connection.settle_close(request)
         versions = answer.versions
         text = str(next(iter(versions.values()))) if len(versions) == 1 else ", ".join(
@@ -223,11 +230,12 @@ class Slow:
         control = b"private, max-age=31536000, immutable" if is_pinned else b"private, max-age=0, must-revalidate"
         head = (
             b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\nx-dataset-version: %b\r\nx-cache: %b\r\nage: %d\r\n"
-            b'cache-control: %b\r\netag: "q.%b"\r\nx-request-id: %b\r\ncontent-length: %d\r\n%b%b\r\n'
+            b'cache-control: %b\r\nvary: accept, accept-encoding, authorization\r\netag: "q.%b%b"\r\n'
+            b"x-request-id: %b\r\ncontent-length: %d\r\n%b%b%b\r\n"
         ) % (
             TYPES[kind], text.encode(), answer.cache.encode(), int(answer.age_s), control,
-            etag_part(answer.plan_key), request.request_id or plane.new_id(), len(answer.body), request.close,
+            etag_part(answer.plan_key), mark, request.request_id or plane.new_id(), len(body), encoding, request.close,
             timing(plane, request),
         )  # fmt: skip
         connection.transport.write(head)
-        connection.send(request, 200, answer.cache, answer.body)
+        connection.send(request, 200, answer.cache, body)

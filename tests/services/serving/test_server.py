@@ -75,6 +75,26 @@ def test_a_filter_and_a_query_are_answered_and_kept(client: httpx.Client) -> Non
     assert "HIT" in states
 
 
+def test_answers_of_slow_routes_are_compressed_for_who_asks(client: httpx.Client) -> None:
+    body = {"where": [], "columns": ["trip_id", "mark"], "limit": 300}
+    plain, packed = (
+        client.post(f"/v1/tables/{TABLE}:filter", json=body, headers={"accept-encoding": wanted})
+        for wanted in ("identity", "br;q=1, gzip;q=0.5")
+    )
+    assert "content-encoding" not in plain.headers
+    assert (packed.headers["content-encoding"], packed.content) == ("gzip", plain.content)
+    assert int(packed.headers["content-length"]) < len(plain.content) / 5
+    assert packed.headers["etag"] != plain.headers["etag"]
+    small = client.post(f"/v1/tables/{TABLE}:filter", json={**body, "limit": 1})
+    refused = client.post(f"/v1/tables/{TABLE}:filter", json=body, headers={"accept-encoding": "gzip;q=0, *"})
+    assert "content-encoding" not in {**small.headers, **refused.headers}
+    whole, parts = (
+        client.get(f"/v1/tables/{TABLE}/scan", headers={"accept-encoding": wanted}) for wanted in ("identity", "gzip")
+    )
+    assert (parts.headers["content-encoding"], parts.content) == ("gzip", whole.content)
+    assert pa.ipc.open_stream(parts.content).read_all().num_rows == ROWS
+
+
 def test_a_scan_streams_the_rows_between_two_keys(client: httpx.Client) -> None:
     found = client.get(f"/v1/tables/{TABLE}/scan", params={"from_key": "10", "to_key": "200", "columns": "trip_id"})
     rows = pa.ipc.open_stream(found.content).read_all()
