@@ -18,6 +18,8 @@ _COMMANDS: dict[str, str] = {
     "start": "mlplatform.cli.serve_host:start_command",
     "tenants": "mlplatform.cli.serve_host:tenants_group",
     "tokens": "mlplatform.cli.serve_host:tokens_group",
+    "warm": "mlplatform.cli.serve_control:warm_command",
+    "hotkeys": "mlplatform.cli.serve_control:hotkeys_command",
     "get": "mlplatform.cli.serve_bench:get_command",
     "bench": "mlplatform.cli.serve_bench:bench_command",
 }

@@ -13,11 +13,12 @@ import click
 
 from mlplatform.cli.session import guarded
 from mlplatform.cli.tables import print_table
-from mlplatform.errors import SourceError, UsageError
+from mlplatform.errors import PlatformError, SourceError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mlplatform.cli.session import Session
     from serving.bench.scenarios.base import Result
 
 _TOKEN = click.option("--token", envvar="MLP_SERVING_TOKEN", help="Sent with each request; or MLP_SERVING_TOKEN.")
@@ -26,16 +27,17 @@ _TOKEN = click.option("--token", envvar="MLP_SERVING_TOKEN", help="Sent with eac
 @click.command("get")
 @click.argument("table")
 @click.argument("keys", nargs=-1, required=True)
-@click.option("--endpoint", "endpoints", multiple=True, default=("http://127.0.0.1:8080",), show_default=True,
-              help="Address of a server; repeatable.")  # fmt: skip
+@click.option("--endpoint", "endpoints", multiple=True,
+              help="Address of a server; repeatable. Default: the one run here, else 127.0.0.1:8080.")  # fmt: skip
 @_TOKEN
 @click.option("--version", type=int, help="Of the table; default the current one.")
 @click.option("--columns", help="With commas between; default all.")
 @click.option("--deadline", type=float, default=1.0, show_default=True, help="Seconds, with all tries.")
+@click.pass_obj
 @guarded
 def get_command(
-    table: str, keys: tuple[str, ...], endpoints: tuple[str, ...], token: str | None, version: int | None,
-    columns: str | None, deadline: float,
+    session: Session, /, table: str, keys: tuple[str, ...], endpoints: tuple[str, ...], token: str | None,
+    version: int | None, columns: str | None, deadline: float,
 ) -> None:  # fmt: skip
     """Print rows of TABLE by key as JSON, one a line; parts of a key have commas between."""
     from urllib.parse import unquote
@@ -43,11 +45,21 @@ def get_command(
     from serving.client import Client
 
     wanted = [name.strip() for name in columns.split(",")] if columns else None
-    with Client(endpoints, token, deadline=deadline) as client, _told():
+    with Client(endpoints or (_own_server(session),), token, deadline=deadline) as client, _told():
         for key in keys:
             answer = client.get(table, [unquote(part) for part in key.split(",")], columns=wanted, version=version)
             click.echo(json.dumps(answer.value, ensure_ascii=False))
             click.echo(f"version {answer.version}, {answer.cache}, {answer.age:g} s old", err=True)
+
+
+def _own_server(session: Session) -> str:
+    from mlplatform.cli.serve_control import running_server, url_of
+
+    try:
+        config, state = running_server(session)
+    except PlatformError:
+        return "http://127.0.0.1:8080"
+    return url_of(config, config.host, state.port, has_tls=True)
 
 
 @click.command("bench")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,7 +47,7 @@ def start_command(session: Session, /, **options: object) -> None:
     given = {name: value for name, value in options.items() if value is not None}
 
     def config() -> ServeConfig:
-        return _config(session.workspace(), given)
+        return host_config(session.workspace(), given)
 
     found = config()
     supervisor = Supervisor(found, host_sources(found, config))
@@ -60,7 +61,8 @@ def _check_libraries() -> None:
         raise UsageError("E_EXTRA_MISSING", f"a server needs {', '.join(missing)}", hint=hint)
 
 
-def _config(workspace: Workspace, given: dict[str, object]) -> ServeConfig:
+def host_config(workspace: Workspace, given: Mapping[str, object]) -> ServeConfig:
+    """How a workspace's server runs, as its file, the variables and what is given say."""
     from serving.server.config import serve_config
 
     config = workspace.config

@@ -38,8 +38,8 @@ _MAX_UNREAD_HEAD = MAX_URL_BYTES + MAX_HEADER_BYTES + 64 * 1024
 # Headers that we read; a second one of these is refused. Others are counted and forgotten.
 _READ = (
     b"authorization", b"accept", b"accept-encoding", b"content-type", b"content-length", b"content-encoding",
-    b"transfer-encoding", b"expect", b"host", b"if-none-match", b"traceparent", b"x-deadline-ms", b"x-debug", b"x-max-staleness",
-    b"x-forwarded-for", b"x-min-version", b"x-priority", b"x-request-id",
+    b"transfer-encoding", b"expect", b"host", b"if-none-match", b"traceparent", b"x-deadline-ms", b"x-debug",
+    b"x-forwarded-for", b"x-max-staleness", b"x-min-version", b"x-priority", b"x-request-id",
 )  # fmt: skip
 _NAMES: dict[bytes, bytes] = {spelt: name for name in _READ for spelt in (name, name.title(), name.capitalize())}
 _NAMES.update({name: b"" for name in (b"User-Agent", b"user-agent", b"Connection", b"connection")})

@@ -124,6 +124,20 @@ def test_the_control_plane_tells_and_does(server: Running) -> None:
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "E_PACK_MISSING")
 
 
+def test_commands_find_the_workspaces_own_server(server: Running, client: httpx.Client) -> None:
+    for _ in range(200):
+        client.get(f"/v1/tables/{TABLE}/rows/42")
+    until(lambda: "42" in mlp(server.folder, "serve", "hotkeys", TABLE))
+    assert mlp(server.folder, "serve", "warm", TABLE).startswith(f"{TABLE} version 0: ")
+    assert '"trip_id": 42' in mlp(server.folder, "serve", "get", TABLE, "42")
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        mlp(server.folder, "serve", "warm", "no.such")
+    assert "E_PACK_MISSING" in caught.value.stderr
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        mlp(server.folder, "serve", "hotkeys", TABLE, "--data-dir", "nowhere")
+    assert "no server works in" in caught.value.stderr
+
+
 def test_a_killed_worker_comes_back_and_the_other_serves_on(server: Running) -> None:
     victim = server.children("data-0")["data-0"]
     os.kill(victim, signal.SIGKILL)
