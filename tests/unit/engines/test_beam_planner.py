@@ -277,7 +277,12 @@ def test_expressions_over_intervals_run_in_the_buckets_of_their_logs() -> None:
     spans = {"log_id": "string", "start_ns": "bigint", "end_ns": "bigint"}
     step = {"expr": "then(a, b, 1s) or (a minus b)", "inputs": {"a": "a", "b": {"from": "b", "coverage": "a"}}}
     plan = plan_of({"a": spans, "b": spans}, {"out": {"intervals": step}})
-    assert not single_workers(plan_job(plan, ["out"], broadcast_bytes=-1))
+    assert not with_rows(plan_job(plan, ["out"], broadcast_bytes=-1))
+
+
+def with_rows(job: Job) -> dict[str, str]:
+    """Stages of one worker that see more than a row of each place: what checks the bounds gets no more."""
+    return {name: why for name, why in single_workers(job).items() if why != "one group of all rows"}
 
 
 def test_stages_that_broadcast_to_each_other_are_torn() -> None:
@@ -298,7 +303,7 @@ def test_clocks_and_clips_run_in_the_buckets_of_their_logs() -> None:
     plan = plan_of(sources, {"ticks": {"resample": clock}, "clips": {"event_window": clips}})
     for name in ("ticks", "clips"):
         job = plan_job(plan, [name], broadcast_bytes=-1)
-        assert not single_workers(job)
+        assert not with_rows(job)
         hashed = [item.exchange for stage in job.stages.values() if isinstance(stage, Compute)
                   for item in stage.inputs if isinstance(item.exchange, Hash)]  # fmt: skip
         assert hashed

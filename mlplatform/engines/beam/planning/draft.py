@@ -170,9 +170,9 @@ class Draft:
         return bytes_bound(piece.rows_bound, piece.columns)
 
     def is_small(self, piece: Piece) -> bool:
-        """Whether all rows of a piece may go to every place."""
+        """Whether all rows of a piece may go to every place; a single row always may."""
         bound = self.size_bound(piece)
-        return bound is not None and bound <= self.broadcast_bytes
+        return piece.rows_bound == 1 or (bound is not None and bound <= self.broadcast_bytes)
 
     def store(self, piece: Piece, word: str) -> str:
         """The stage that gives the rows of a piece; made once for one piece."""
