@@ -169,8 +169,17 @@ def percentile_ms(made: HdrHistogram, share: float) -> float:
     return made.get_value_at_percentile(share) / 1000 if made.get_total_count() else float("nan")
 
 
+def worst_p99_ms(outcomes: Outcomes, *, window_s: float = 1.0) -> float:
+    """The highest p99 of any window, in milliseconds; nan without requests."""
+    windows: dict[int, list[int]] = {}
+    for at, latency in zip(outcomes.at_us, outcomes.latency_us, strict=True):
+        windows.setdefault(int(at / 1e6 / window_s), []).append(latency)
+    found = [sorted(latencies)[int(len(latencies) * 0.99)] / 1000 for latencies in windows.values()]
+    return max(found, default=float("nan"))
+
+
 def recovery_s(
-    outcomes: Outcomes, after_s: float, limit_ms: float, *, window_s: float = 0.5, answered: frozenset[int] = ANSWERED
+    outcomes: Outcomes, after_s: float, limit_ms: float, *, window_s: float = 1.0, answered: frozenset[int] = ANSWERED
 ) -> float | None:
     """Seconds after `after_s` until every window keeps its p99 within the limit and answers 99 %; None if never."""
     windows: dict[int, list[int]] = {}

@@ -31,19 +31,21 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """`size` rows in one request; keys are numbers."""
+    """`size` rows in one request, all columns of them or those named; keys are numbers."""
 
     table: str
     keys: Keys
     size: int = 100
     headers: Headers = ()
+    columns: tuple[str, ...] = ()
 
     def requests(self, count: int, seed: int) -> list[bytes]:
         """`count` requests in the order of a seeded choice."""
         drawn = self.keys.draw(count * self.size, seed)
         parts = (drawn[at : at + self.size] for at in range(0, len(drawn), self.size))
         path = f"/v1/tables/{self.table}/rows:batchGet"
-        return [post(path, {"keys": [[key] for key in part]}, self.headers) for part in parts]
+        named = {"columns": self.columns} if self.columns else {}
+        return [post(path, {"keys": [[key] for key in part], **named}, self.headers) for part in parts]
 
 
 @dataclass(frozen=True, slots=True)

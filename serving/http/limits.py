@@ -15,3 +15,5 @@ REFUSAL_CALLS_S = 8e-6
 PARSED_REFUSAL_S = 10e-6
 # Of each 10 ms so much may be served in the order of arrival; beyond it, priorities and deadlines decide.
 LEISURE_S = 0.004
+# A turn of the loop serves no longer than this before sockets are read again.
+MOST_A_TURN_S = 0.002

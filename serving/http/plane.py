@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from serving.admission.lanes import FastLane
 from serving.http.errors import ApiError
-from serving.http.limits import BATCH_PART, LEISURE_S, MOST_WAIT_S, REFUSAL_CALLS_S, REFUSAL_PART, REFUSAL_WINDOW_S
+from serving.http.limits import (
+    BATCH_PART,
+    LEISURE_S,
+    MOST_A_TURN_S,
+    MOST_WAIT_S,
+    REFUSAL_CALLS_S,
+    REFUSAL_PART,
+    REFUSAL_WINDOW_S,
+)
 from serving.http.refusals import shared_refusal
 from serving.http.requests import Target
 from serving.http.responses import Format, accepted
@@ -22,6 +30,7 @@ from serving.tenants.directory import Access, Caller, Directory
 
 if TYPE_CHECKING:
     from serving.http.access import AccessLog
+    from serving.http.cold import ColdReads
     from serving.http.protocol import Connection
     from serving.packs.pack import PackReader
 
@@ -106,6 +115,7 @@ class Plane:
         self.events = events
         self.behind_proxy = behind_proxy
         self.access: AccessLog | None = None
+        self.cold: ColdReads | None = None  # where some pack may be larger than memory
         self.tables: dict[bytes, Table] = {}
         self.lane: FastLane[Request] = FastLane(clock())
         self.connections: set[Connection] = set()
@@ -166,12 +176,14 @@ class Plane:
             known = table.older.get(pack.pack_id.encode())
             table.swap(known if known is not None else Served(pack), self.clock())
         table.mapped_s = self.clock()
+        if self.cold is not None:
+            self.cold.look()
 
     def remove(self, table: str) -> None:
         """Serve a table no longer."""
         found = self.tables.pop(table.encode(), None)
         for served in found.every() if found is not None else ():
-            served.pack.close()
+            served.close()
 
     def retire(self, now_s: float) -> int:
         """Close packs that are over; how many."""
@@ -180,7 +192,7 @@ class Plane:
             for served in table.older.values():
                 served.grow_old(int(now_s - (served.retired_s or now_s)))
             for served in table.retire(now_s):
-                served.pack.close()
+                served.close()
                 closed += 1
         return closed
 
@@ -209,14 +221,14 @@ class Plane:
             self.call_soon(self.drain)
 
     def drain(self) -> None:
-        """Serve up to 64 waiting requests, then let the loop read again."""
+        """Serve up to 64 waiting requests, or 2 ms, then let the loop read again: what is not read is not refused."""
         lane = self.lane
         started_s = now_s = self.clock()
         for late in lane.expired(now_s):
             self._refuse_late(late, now_s)
         done = 0
         first_s = started_s
-        while done < MOST_A_TURN:
+        while done < MOST_A_TURN and now_s - started_s < MOST_A_TURN_S:
             request = lane.take(now_s)
             if request is None:
                 break

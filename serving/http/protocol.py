@@ -318,6 +318,8 @@ class Connection(asyncio.Protocol):
                 request.request_id = self.plane.new_id()
             if request.target.route in SLOW_ROUTES and self.plane.slow is not None:
                 request.task = self.plane.start(self.plane.slow(request))
+            elif self.plane.cold is not None and self.plane.cold.is_needed(request):
+                request.task = self.plane.start(self.plane.cold(request))
             else:
                 self.plane.queue(request)
         except ApiError as error:

@@ -96,7 +96,7 @@ async def answer_scan(plane: Plane, request: Request, lane: ScanLane, compressor
         is_small = rows.nbytes < gzipped.LEAST_BYTES or not gzipped.is_wanted(request)
         parts = await _stream(request, served, rows, None if is_small else gzipped.Stream(compressor))
     finally:
-        served.readers -= 1
+        served.release()
         lane.leave(request, (plane.clock() - began_s) / max(parts, 1))
 
 

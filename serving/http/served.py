@@ -21,8 +21,8 @@ RETIRE_AFTER_S = 60.0
 class Served:
     """One mapped pack with the bytes that its answers share. `readers` are answers that take more than one turn."""
 
-    __slots__ = ("_heads", "age_s", "columns", "etag", "has_filter", "pack", "pack_id", "readers",
-                 "retired_s", "row", "version")  # fmt: skip
+    __slots__ = ("_heads", "age_s", "columns", "etag", "has_filter", "is_closing", "is_cold", "pack",
+                 "pack_id", "readers", "retired_s", "row", "version")  # fmt: skip
 
     def __init__(self, pack: PackReader) -> None:
         self.pack = pack
@@ -34,6 +34,7 @@ class Served:
         self.columns = tuple(pack.schema.names)
         self.age_s = 0
         self.readers = 0
+        self.is_cold = self.is_closing = False
         self.retired_s: float | None = None
         self._heads: dict[tuple[Format, bool], bytes] = {}
 
@@ -43,6 +44,18 @@ class Served:
         if found is None:
             found = self._heads[kind, is_pinned] = head_of(self, kind, is_pinned=is_pinned)
         return found
+
+    def close(self) -> None:
+        """Give the pack back, once nobody reads it any more."""
+        self.is_closing = True
+        if not self.readers:
+            self.pack.close()
+
+    def release(self) -> None:
+        """A reader has ended."""
+        self.readers -= 1
+        if self.is_closing and not self.readers:
+            self.pack.close()
 
     def grow_old(self, age_s: int) -> None:
         """Seconds since the version stopped being current, as `age` says."""

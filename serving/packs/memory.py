@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +64,7 @@ class FakePack:
             created_at="1970-01-01T00:00:00+00:00",
         )  # fmt: skip
         self.is_closed = False
+        self.read: list[bytes | None] = []  # what was read ahead
 
     row_format: RowFormat
 
@@ -94,6 +95,18 @@ class FakePack:
     def columns_table(self) -> pa.Table:
         """See `pack.PackReader`."""
         return self._table
+
+    def read_ahead(self, keys: Sequence[bytes]) -> None:
+        """See `pack.PackReader`."""
+        self.read += [self._rows.get(key) for key in keys]
+
+    def read_ahead_index(self, name: str, key: bytes) -> None:
+        """See `pack.PackReader`."""
+        self.read += list(self.index_chunks(name, key))
+
+    def resident_part(self, samples: int, draw: Callable[[], float]) -> float:  # noqa: ARG002  (the protocol's)
+        """See `pack.PackReader`."""
+        return 1.0
 
     def may_hold(self, key: bytes) -> bool:
         """See `pack.PackReader`."""

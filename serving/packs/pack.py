@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -53,6 +53,15 @@ class PackReader(Protocol):
 
     def columns_table(self) -> pa.Table:
         """All rows sorted by key, mapped from the file."""
+
+    def read_ahead(self, keys: Sequence[bytes]) -> None:
+        """Bring the rows of these keys into memory; for any thread, while the pack is open."""
+
+    def read_ahead_index(self, name: str, key: bytes) -> None:
+        """Bring the rows of an index's key into memory; as `read_ahead`. Raises: KeyError."""
+
+    def resident_part(self, samples: int, draw: Callable[[], float]) -> float:
+        """The part of the rows that is in memory, by a sample of its pages."""
 
     def may_hold(self, key: bytes) -> bool:
         """False when no row has the key; true when one may have it."""
@@ -116,6 +125,27 @@ class Pack:
                 if len(held) != len(prefix) + CHUNK.size or not held.startswith(prefix):
                     return
                 yield chunk
+
+    def read_ahead(self, keys: Sequence[bytes]) -> None:
+        """See `PackReader`."""
+        with self._rows.begin() as rows, self._parts.begin() as parts:
+            for key in keys:
+                rows.get(key)
+                parts.get(POSITIONS + key)
+
+    def read_ahead_index(self, name: str, key: bytes) -> None:
+        """See `PackReader`."""
+        prefix = self._indexes[name][0] + key
+        with self._parts.begin() as parts, parts.cursor() as cursor:
+            has_more = cursor.set_range(prefix)
+            while has_more and cursor.key().startswith(prefix) and cursor.value() is not None:
+                has_more = cursor.next()
+
+    def resident_part(self, samples: int, draw: Callable[[], float]) -> float:
+        """See `PackReader`."""
+        from serving.packs.residency import resident_part
+
+        return resident_part(self.folder / ROWS, samples, draw)
 
     def index_key(self, name: str) -> KeyCodec:
         """See `PackReader`."""

@@ -37,6 +37,7 @@ class ServeConfig:
         max_staleness_s: the host's cap on stale answers, over what tables say.
         sync_s: how often the store and the tenants are looked at.
         log_requests: one line of the log a request.
+        cold_reads: `always`, `never` or `auto`: threads read rows of packs that are larger than half of the memory.
         shadow_rate: the part of answers that is compared with the pack's columns.
     """
 
@@ -63,6 +64,7 @@ class ServeConfig:
     sync_s: float = 2.0
     drain_s: float = 10.0
     shadow_rate: float = 0.0001
+    cold_reads: str = "auto"
     log_requests: bool = False
 
     @property
@@ -125,6 +127,8 @@ def check_config(config: ServeConfig) -> None:
             ipaddress.ip_network(address, strict=False)
         except ValueError as error:
             raise _wrong("trusted_proxies", f"holds {repr_name(address)}, which is no address or network") from error
+    if config.cold_reads not in ("auto", "always", "never"):
+        raise _wrong("cold_reads", "must be auto, always or never")
     if config.sync_s <= 0 or config.drain_s < 0 or config.max_staleness_s < 0 or config.max_connections < 1:
         raise _wrong("sync_s, drain_s, max_staleness_s, max_connections", "must be more than 0")
 

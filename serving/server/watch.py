@@ -71,7 +71,7 @@ class PackWatch:
             self._plane.slow.delete_before(table, purged)
         for served in [served for served in held.older.values() if served.version < purged]:
             del held.older[served.pack_id]
-            served.pack.close()
+            served.close()
         wanted = self._local.pinned.get(table, set())
         pinned = set()
         for ref in self._local.versions(table):

@@ -19,6 +19,7 @@ from serving.admission.limiter import Gradient2
 from serving.admission.shares import FILE_NAME as SHARES_NAME
 from serving.admission.shares import AloneShares, Shares
 from serving.http.access import AccessLog
+from serving.http.cold import ColdReads, memory_bytes
 from serving.http.plane import Plane
 from serving.http.protocol import Connection
 from serving.http.routes import serve_with
@@ -86,6 +87,8 @@ async def _serve(config: ServeConfig, index: int, port: int, log: JsonLog) -> No
     load_tenants(worker)
     _take_up_counts(worker)
     worker.watch.look()
+    if plane.cold is not None:
+        plane.cold.look()
     listener = listen(config.host, port)
     worker.tls = context(config)
     worker.server = await loop.create_server(lambda: Connection(plane), sock=listener, backlog=BACKLOG, ssl=worker.tls)
@@ -121,6 +124,8 @@ def _worker(config: ServeConfig, index: int, log: JsonLog) -> Worker:
     _set_shadows(plane, config)
     _set_access(plane, config, log)
     plane.serve = serve_with(plane)
+    if config.cold_reads != "never":
+        plane.cold = ColdReads(plane, config.cold_reads, memory_bytes())
     shares: Shares | AloneShares = AloneShares()
     if config.workers > 1:
         shares = Shares(config.data_dir / SHARES_NAME, index, config.workers)
@@ -205,6 +210,8 @@ async def _every_second(worker: Worker) -> None:
         for connection in list(plane.connections):
             connection.time_out(now_s)
         plane.retire(now_s)
+        if plane.cold is not None:
+            plane.cold.look()
         _write_counts(worker, now_s)
         _purge_told(worker)
         plane.is_healthy = read_state(worker.config.data_dir).is_ready

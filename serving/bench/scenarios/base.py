@@ -18,7 +18,7 @@ from serving.bench.host import Host, running
 from serving.bench.keys import Keys
 from serving.bench.load import Measured, run_load
 from serving.bench.outcomes import ANSWERED, Figures
-from serving.bench.workload import Rows, Workload, only
+from serving.bench.workload import Batches, Rows, Workload, only
 from serving.server.config import ServeConfig
 from serving.tenants.tenants import Grant, Tenant
 from serving.tenants.tokens import new_token
@@ -28,6 +28,7 @@ FOUND = frozenset({200, 304, 404})
 TRIES = 3
 RUNS = 5
 SHORT_S = 8.0
+HEAVY_KEYS, HEAVY_DISTINCT = 100, 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,7 @@ class Bench:
     ) -> None:  # fmt: skip
         self.folder, self.rows, self.speed, self.workers, self.say = folder, rows, speed, workers, say
         self.c0 = c0
+        self._heavy_c0: float | None = None
         self.base: Figures | None = None
         self.spread: tuple[float, ...] = ()
         self._tables: dict[str, BenchTable] = {}
@@ -174,6 +176,10 @@ class Bench:
         headers = (host or self.host()).headers(tenant)
         return only(Rows(self.table().name, keys or Keys(self.rows), headers), min(100_000, self.rows * 4))
 
+    def heavy(self, host: Host, tenant: str = "bench") -> Batches:
+        """Requests that cost the server twenty times what they cost who sends them: a number of 100 rows each."""
+        return Batches(self.table().name, Keys(self.rows), HEAVY_KEYS, host.headers(tenant), ("score",))
+
     def load(self, host: Host, workload: Workload, arrivals: Arrivals, **parts: object) -> Measured:
         """Send a load; where the generator missed its schedule, once or twice again unless it `may_be_late`.
 
@@ -211,6 +217,14 @@ class Bench:
     def at_c0(self, share: float, full_s: float) -> Arrivals:
         """Independent users at a share of C0."""
         return poisson(self.capacity() * share, self.seconds(full_s))
+
+    def heavy_capacity(self) -> float:
+        """C0 of heavy requests. Point reads cost who sends them as much as the server: they cannot be too many here."""
+        if self._heavy_c0 is None:
+            workload = only(self.heavy(self.host()), HEAVY_DISTINCT)
+            self._heavy_c0 = find_capacity(self, self.host(), workload, start=200.0)
+            self.say(f"C0 of heavy requests is {self._heavy_c0:,.0f}/s")
+        return self._heavy_c0
 
     def capacity(self) -> float:
         """C0: the highest rate with p99 within 10 ms and at most 1 in 10,000 not answered."""

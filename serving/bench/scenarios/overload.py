@@ -1,23 +1,28 @@
-"""Scenarios of too much traffic: a spike, the time after it, priorities, quotas."""
+"""Scenarios of too much traffic: a spike, the time after it, priorities, quotas.
+
+They send heavy requests (`Bench.heavy`), whose C0 is searched like that of point reads: where generator and server
+share the machine, the generator cannot send more point reads than the server answers.
+"""
 
 from __future__ import annotations
 
 from serving.bench.arrivals import Poisson, Step, poisson
 from serving.bench.host import Host
-from serving.bench.keys import Keys
 from serving.bench.load import Measured
-from serving.bench.outcomes import SHED, figures, recovery_s
-from serving.bench.scenarios.base import Bench, Curve, Result, least, most
-from serving.bench.workload import Part, Rows, Workload
+from serving.bench.outcomes import SHED, figures, recovery_s, worst_p99_ms
+from serving.bench.scenarios.base import HEAVY_DISTINCT, HEAVY_KEYS, Bench, Curve, Result, least, most
+from serving.bench.workload import Part, Workload, only
 from serving.tenants.tenants import Grant, Tenant
 
+# Requests wait on the server and not for a connection.
+MANY = 1024
 _READ = (Grant("*", ("rows", "index")),)
 
 
 def spike(bench: Bench, result: Result) -> None:
     """5: ten times 0.3·C0."""
     host, lead_s, spike_s = bench.host(), bench.seconds(10, 2.0), bench.seconds(60, 3.0)
-    c0 = bench.capacity()
+    c0 = bench.heavy_capacity()
     before = host.usage("data").rss_bytes
     found = _spike(bench, host, retries=0)
     during = figures(found.outcomes.between(lead_s, lead_s + spike_s), spike_s)
@@ -34,7 +39,11 @@ def spike(bench: Bench, result: Result) -> None:
     result.curves += timeline(found, "spike")
     for share in (0.1, 0.3, 1.0, 2.0, 3.0, 5.0, 10.0):
         one = bench.load(
-            host, bench.point_workload(), poisson(c0 * share, bench.seconds(10)), connections=256, may_be_late=True
+            host,
+            only(bench.heavy(host), HEAVY_DISTINCT),
+            poisson(c0 * share, bench.seconds(10)),
+            connections=MANY,
+            may_be_late=True,
         ).figures
         result.curves.append(Curve("goodput", "answered", ((share, one.achieved / c0),)))
 
@@ -44,32 +53,35 @@ def recovery(bench: Bench, result: Result) -> None:
     lead_s, spike_s = bench.seconds(10, 2.0), bench.seconds(60, 3.0)
     for name, retries in (("", 0), (" with retries", 3)):
         found = _spike(bench, bench.host(), retries=retries)
-        calm = figures(found.outcomes.between(0.0, lead_s), lead_s)
-        within = recovery_s(found.outcomes, lead_s + spike_s, 1.2 * calm.p99_ms)
+        calm_ms = worst_p99_ms(found.outcomes.between(0.0, lead_s))
+        within = recovery_s(found.outcomes, lead_s + spike_s, 1.2 * calm_ms)
         result.lines.append(most(f"recovered{name}", float("inf") if within is None else within, 5, "s"))
 
 
 def _spike(bench: Bench, host: Host, *, retries: int) -> Measured:
-    usual = bench.capacity() * 0.3
+    usual = bench.heavy_capacity() * 0.3
     lead_s, spike_s = bench.seconds(10, 2.0), bench.seconds(60, 3.0)
     steps = Poisson((Step(usual, lead_s), Step(10 * usual, spike_s), Step(usual, bench.seconds(15, 6.0))))
     return bench.load(
-        host, bench.point_workload(), steps, connections=256, retries=retries, may_be_late=True
+        host, only(bench.heavy(host), HEAVY_DISTINCT), steps, connections=MANY, retries=retries, may_be_late=True
     )  # fmt: skip
 
 
 def priorities(bench: Bench, result: Result) -> None:
     """7: batch traffic of twelve times its share."""
-    c0 = bench.capacity()
-    table, keys = bench.table().name, Keys(bench.rows)
+    c0 = bench.heavy_capacity()
     with bench.another((Tenant("bulk", _READ, priority="batch"),)) as host:
         usual, bulk = 0.5 * c0, 12 * 0.1 * c0
         parts = (
-            Part(Rows(table, keys, host.headers()), usual, 0),
-            Part(Rows(table, keys, host.headers("bulk")), bulk, 1),
+            Part(bench.heavy(host), usual, 0),
+            Part(bench.heavy(host, "bulk"), bulk, 1),
         )
         found = bench.load(
-            host, Workload(parts), poisson(usual + bulk, bench.seconds(30)), connections=128, may_be_late=True
+            host,
+            _mixed(*parts),
+            poisson(usual + bulk, bench.seconds(30)),
+            connections=MANY,
+            may_be_late=True,
         )
     interactive, batch = (figures(found.outcomes.tagged(tag), found.figures.seconds) for tag in (0, 1))
     result.lines += [
@@ -80,23 +92,29 @@ def priorities(bench: Bench, result: Result) -> None:
 
 
 def quotas(bench: Bench, result: Result) -> None:
-    """8: one tenant asks for ten times its quota."""
-    c0 = bench.capacity()
-    quota = max(0.1 * c0, 50)
-    table, keys = bench.table().name, Keys(bench.rows)
-    with bench.another((Tenant("greedy", _READ, rate=quota, burst=quota),)) as host:
-        calm_part = Part(Rows(table, keys, host.headers()), 0.3 * c0, 0)
-        calm = bench.load(host, Workload((calm_part,)), poisson(0.3 * c0, bench.seconds(20)))
-        parts = (calm_part, Part(Rows(table, keys, host.headers("greedy")), 10 * quota, 1))
-        rate = 0.3 * c0 + 10 * quota
-        found = bench.load(host, Workload(parts), poisson(rate, bench.seconds(20)), connections=128)
-    others, greedy = (figures(found.outcomes.tagged(tag), found.figures.seconds) for tag in (0, 1))
+    """8: one tenant asks for ten times its quota, after it kept to nine tenths of it."""
+    c0 = bench.heavy_capacity()
+    usual, quota = 0.3 * c0, max(0.1 * c0, 5)
+    units = quota * HEAVY_KEYS / 10
+    with bench.another((Tenant("greedy", _READ, rate=units, burst=units),)) as host:
+        calm, found = (
+            bench.load(
+                host, _mixed(Part(bench.heavy(host), usual, 0), Part(bench.heavy(host, "greedy"), asked, 1)),
+                poisson(usual + asked, bench.seconds(20)), connections=MANY,
+            ) for asked in (0.9 * quota, 10 * quota)
+        )  # fmt: skip
+    before, others = (figures(load.outcomes.tagged(0), load.figures.seconds) for load in (calm, found))
+    greedy = figures(found.outcomes.tagged(1), found.figures.seconds)
     result.lines += [
         least("others answered", others.success * 100, 99.9, "%"),
-        most("p99 of others beside calm", others.p99_ms / calm.figures.p99_ms, 1.5, "×"),
+        most("p99 of others beside before", others.p99_ms / before.p99_ms, 1.5, "×"),
         least("greedy refused with 429", greedy.statuses.get(429, 0), 1, "requests", is_timed=False),
         most("greedy answered beside its quota", greedy.achieved / quota, 1 + 1 / found.figures.seconds + 0.2, "×"),
     ]
+
+
+def _mixed(*parts: Part) -> Workload:
+    return Workload(parts, HEAVY_DISTINCT)
 
 
 def timeline(found: Measured, chart: str) -> list[Curve]:

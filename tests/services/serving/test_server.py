@@ -152,7 +152,7 @@ def test_a_killed_worker_comes_back_and_the_other_serves_on(server: Running) -> 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Running]:
     publish_rows(tmp_path, trips(ROWS, mark="a"))
-    with serving(tmp_path, workers=1, query_workers=0) as running:
+    with serving(tmp_path, workers=1, query_workers=0, cold_reads="always") as running:
         yield running
 
 
@@ -292,7 +292,7 @@ def test_the_control_port_asks_everybody_for_a_token_where_other_machines_reach_
 
 def test_a_reload_takes_what_it_may_and_names_the_rest(own: Running) -> None:
     (own.folder / "mlplatform.yaml").write_text(
-        "warehouse: warehouse\nserving: {workers: 3, query_workers: 0, sync_s: 0.2, max_connections: 1}\n"
+        "warehouse: warehouse\nserving: {workers: 3, query_workers: 0, sync_s: 0.2, max_connections: 1, cold_reads: always}\n"
     )
     own.process.send_signal(signal.SIGHUP)
     log = own.folder / "log.jsonl"
