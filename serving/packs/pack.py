@@ -128,10 +128,12 @@ class Pack:
 
     def read_ahead(self, keys: Sequence[bytes]) -> None:
         """See `PackReader`."""
+        # LMDB lets other threads run while it waits for a page.
         with self._rows.begin() as rows, self._parts.begin() as parts:
             for key in keys:
                 rows.get(key)
-                parts.get(POSITIONS + key)
+                if len(keys) > 1:  # lists may be asked for as columns, which go by position
+                    parts.get(POSITIONS + key)
 
     def read_ahead_index(self, name: str, key: bytes) -> None:
         """See `PackReader`."""
