@@ -1,7 +1,9 @@
 """The fast lane's queue: by priority, in order while calm, newest first while overloaded.
 
-Overload is told as by CoDel (RFC 8289): the smallest delay seen over a whole interval stays above the target. A queue
-that drains shows small delays now and then, however long it is; one that stands never does.
+Whoever fills the lane keeps it as short as what may wait (`serving.http.limits.MOST_WAIT_S`), so that what is admitted
+is served in time and in order. That fails where requests suddenly cost more than they did. Such overload is told as by
+CoDel (RFC 8289): the smallest delay seen over a whole interval stays above the target. A queue that drains shows small
+delays now and then, however long it is; one that stands never does.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, Protocol, TypeVar
 
-TARGET_S = 0.005
+TARGET_S = 0.025
 INTERVAL_S = 0.100
 MAX_QUEUED = 10_000
 # Of this many turns one belongs to `batch` when it has work: its 10 %.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # The fast lane refuses on arrival what would wait longer than this; interactive requests are then answered in time.
-MOST_WAIT_S = 0.020
+MOST_WAIT_S = 0.010
 # Batch requests may fill this part of the fast lane.
 BATCH_PART = 0.25
 # Refusals may take this part of the loop's time; beyond it the refused are not read for the rest of a window.
