@@ -292,7 +292,8 @@ def test_the_control_port_asks_everybody_for_a_token_where_other_machines_reach_
 
 def test_a_reload_takes_what_it_may_and_names_the_rest(own: Running) -> None:
     (own.folder / "mlplatform.yaml").write_text(
-        "warehouse: warehouse\nserving: {workers: 3, query_workers: 0, sync_s: 0.2, max_connections: 1, cold_reads: always}\n"
+        "warehouse: warehouse\nserving: {workers: 3, query_workers: 0, sync_s: 0.2, max_connections: 1,"
+        " cold_reads: always}\n"
     )
     own.process.send_signal(signal.SIGHUP)
     log = own.folder / "log.jsonl"
