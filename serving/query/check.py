@@ -61,6 +61,9 @@ class Place:
     columns: tuple[str, ...] | None = None
 
 
+_IS_OLD = int(duckdb.__version__.partition(".")[0]) < 2
+
+
 class Parser:
     """DuckDB's parser, on a connection of its own that holds no data."""
 
@@ -86,6 +89,10 @@ class Parser:
         return str(row[0])
 
     def _parse(self, text: str) -> Tree:
+        if _IS_OLD:
+            raise _refused(
+                "a query in SQL", "this server runs DuckDB 1, whose trees are others; DuckDB 2 needs Python 3.11"
+            )
         try:
             size = len(text.encode())
         except UnicodeEncodeError as error:
