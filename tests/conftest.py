@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
 
 from tests.duckdb_gaps import mark_gaps
 from tests.engines import lacking, leave_out, summary
@@ -16,8 +17,10 @@ _SHORT_JOBS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 def pytest_configure() -> None:
-    """Settings of every JVM that the tests start."""
+    """Settings of every JVM that the tests start; random examples are the same in every run."""
     os.environ.setdefault("SPARK_SUBMIT_OPTS", _SHORT_JOBS)
+    settings.register_profile("same", derandomize=True, deadline=None, database=None)
+    settings.load_profile("same")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -76,6 +76,10 @@ class State:
 Steps = Generator[Try | Pause, Reply | Failed | None, Reply]
 
 
+# A try gets no less time than this.
+LEAST_S = 0.001
+
+
 def attempts(request: Request, state: State, deadline_s: float) -> Steps:
     """The tries of a request until a reply below 400, an error that no retry mends, or the deadline.
 
@@ -88,7 +92,7 @@ def attempts(request: Request, state: State, deadline_s: float) -> Steps:
     while True:
         tried += 1
         began_s = state.clock()
-        outcome = yield _next_try(request, state, max(ends_s - began_s, 0.001))
+        outcome = yield _next_try(request, state, max(ends_s - began_s, LEAST_S))
         error = _error(outcome)
         if error is None and isinstance(outcome, Reply):
             state.hedge.observe(state.clock() - began_s)
@@ -96,7 +100,7 @@ def attempts(request: Request, state: State, deadline_s: float) -> Steps:
         error = error or BadAnswer("bad_answer", "nothing came back")
         error.tries = tried
         pause = pause_s(state.policy, error, tried, state.rng)
-        if pause is None or state.clock() + pause >= ends_s or not state.budget.take(state.clock()):
+        if pause is None or state.clock() + pause > ends_s - LEAST_S or not state.budget.take(state.clock()):
             raise error
         yield Pause(pause)
 
