@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from mlplatform.cli.lazy import LazyGroup
 
 _COMMANDS: dict[str, str] = {
     "publish": "mlplatform.cli.serve_packs:publish_command",
@@ -25,16 +25,8 @@ _COMMANDS: dict[str, str] = {
 }
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  (click's signature)
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  (click's)
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, attribute = _COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+class _Commands(LazyGroup):
+    places = _COMMANDS
 
 
 @click.command("serve", cls=_Commands)

@@ -6,12 +6,11 @@ reported once.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from mlplatform.collection import no_collection
 from mlplatform.errors import PlanError, PlatformError, Span, all_errors, did_you_mean, listed, repr_name
 from mlplatform.plan.bind import Binder
 from mlplatform.plan.nodes import CheckedPlan, Function, Node, Query, Sink, Source
@@ -40,7 +39,8 @@ def build_plan(
         needed: names of the steps and sources to build; None = all of the spec's.
     """
     builder = _Builder(spec, values, resolve, needed)
-    with _no_collection(), Binder() as binder:
+    # Trees stay alive, and of a thousand steps a collection walks all, over and over.
+    with no_collection(), Binder() as binder:
         builder.run(binder)
     plan = CheckedPlan(
         pipeline=str(spec.pipeline),
@@ -51,18 +51,6 @@ def build_plan(
         engine=engine,
     )
     return plan, builder.errors
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Python's collector of circles at rest: trees stay alive, and of a thousand steps it walked all, over and over."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class _Builder:

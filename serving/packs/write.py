@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlplatform.collection import no_collection
 from mlplatform.errors import EngineError, repr_name
 from serving.packs.keys import MAX_KEY_BYTES, KeyCodec
 from serving.packs.manifest import COLUMNS, PARTS, ROWS
@@ -61,7 +61,7 @@ def write_rows(
     codec = codec_of(schema, options.key)
     watch, count = _Freshness(schema), 0
     with (
-        uncollected(),
+        no_collection(),  # millions of rows come and go here, none of them in a circle
         appending(folder / ROWS) as rows,
         appending(folder / PARTS) as parts,
         pa.OSFile(str(folder / COLUMNS), "wb") as file,
@@ -107,18 +107,6 @@ def _one(parts: list[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
     nothing = parts[0].slice(0, 0)
     whole: pa.RecordBatch = pa.Table.from_batches([*parts, nothing], schema).combine_chunks().to_batches()[0]
     return whole
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Python looks for no circles meanwhile: millions of rows come and go here, none of them in one."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class Appender:

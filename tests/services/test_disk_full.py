@@ -22,24 +22,16 @@ from tests.services.runs_under_fire import (
     run_here,
     scratch,
 )
+from tests.services.small_disk import needs_mounts, small_disk_at
 
 KIB = 1024
-needs_mounts = pytest.mark.skipif(
-    os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0,
-    reason="only root may mount",
-)
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of two megabytes, in memory."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=True)
-    try:
+    with small_disk_at(tmp_path / "disk", 2) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from mlplatform.workspace import Workspace
 from serving.packs.pack import open_pack
 from serving.publish.current import read_current
 from serving.publish.store import FolderStore
-from tests.services.test_disk_full import needs_mounts
+from tests.services.small_disk import needs_mounts, small_disk_at
 
 SPEC = """\
 version: 1
@@ -235,13 +235,8 @@ def test_verify_finds_one_row_that_differs(folder: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of eight megabytes, in memory."""
-    place = tmp_path / "packs"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)], check=True)
-    try:
+    with small_disk_at(tmp_path / "packs", 8) as place:
         yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 @needs_mounts
